@@ -1,0 +1,239 @@
+"""Command, Boundary, Fact: our words over `eventsourcing.dcb`, and the one seam to it.
+
+A command is a frozen request. It names its boundary, the selectors of everything its decision depends on, and decides
+from what was recorded there: facts, or a refusal. `CommandSlice` runs it as a slice of the library: advance over the
+boundary, execute, collect. What does not live here: storage and sealing (Ledger), and any rule (commands/).
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+from eventsourcing.dcb.domain import Selector, Slice, Tagged
+
+from ledger import vocabulary
+from ledger.canonical import check_text
+from ledger.errors import Invalid, Refused
+from ledger.events import Actor, Event
+from ledger.keys import DataKey, KeyScope
+from ledger.storage.engine import Query, QueryItem
+from ledger.vocabulary import SubjectId, Tag
+
+E = TypeVar("E", bound=Event)
+
+Boundary = Sequence[Selector]
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event with its place in the log. `recorded_at` is when it became known, UTC."""
+
+    index: int
+    recorded_at: datetime
+    tags: tuple[Tag, ...]
+    event: Event
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that rules read."""
+
+    order_bytes: int = 25 * 1024 * 1024
+    authorization_s: int = 15 * 60
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What a decision may use besides its boundary: the moment, who asks, limits, and the subject's keys."""
+
+    now: datetime
+    actor: Actor
+    limits: Limits
+    keys_of: Callable[[SubjectId], list[DataKey]]
+
+
+class Fact(Tagged[Event]):
+    """A new event with its tags; `scope` is the key under which its personal fields are sealed."""
+
+    def __init__(self, event: Event, tags: Iterable[Tag], scope: KeyScope | None = None) -> None:
+        super().__init__([*tags], event)
+        self.scope = scope
+
+
+class KeptRefusal(Exception):
+    """Raised by a decision that refuses, and wants the refusal itself recorded as a fact."""
+
+    def __init__(self, refusal: Refused, fact: Fact) -> None:
+        super().__init__(refusal)
+        self.refusal = refusal
+        self.fact = fact
+
+
+class Past:
+    """What was recorded in a command's boundary, in order."""
+
+    def __init__(self) -> None:
+        self.all: list[Recorded] = []
+
+    def of(self, *kinds: type[E]) -> Iterable[E]:
+        """Yield the events of these kinds, oldest first."""
+        return (recorded.event for recorded in self.all if isinstance(recorded.event, kinds))
+
+    def last(self, *kinds: type[E]) -> E | None:
+        """Return the newest event of these kinds, or None."""
+        for recorded in reversed(self.all):
+            if isinstance(recorded.event, kinds):
+                return recorded.event
+        return None
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A request to record something. Subclasses are decorated with `@command` and stand in `ledger.commands`."""
+
+    NAME: ClassVar[str] = ""
+    KEEPS: ClassVar[tuple[type[Event], ...]] = ()  # the events that keep a refusal of this command, in `reason`
+    CHECKS: ClassVar[tuple[tuple[str, Callable[[Any, str], object]], ...]] = ()
+
+    def boundary(self) -> Boundary:
+        """Return the selectors of all events that the decision depends on."""
+        raise NotImplementedError
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        """Return the facts to record. Raises Refused, or KeptRefusal. Pure: no clock, no store, no randomness."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Raise Invalid, naming the field, unless each field has the form that its type promises."""
+        for name, check in self.CHECKS:
+            value = getattr(self, name)
+            if value is not None:
+                check(value, name)
+
+
+BY_NAME: dict[str, type[Command]] = {}
+
+C = TypeVar("C", bound=Command)
+
+
+def command(cls: type[C]) -> type[C]:
+    """Register a command under its NAME and read from its types how each field is checked."""
+    assert cls.NAME and cls.NAME not in BY_NAME, cls
+    hints = typing.get_type_hints(cls, include_extras=True)
+    found = ((name, _checker(hints[name])) for name in cls.__struct_fields__)
+    cls.CHECKS = tuple((name, check) for name, check in found if check is not None)
+    BY_NAME[cls.NAME] = cls
+    return cls
+
+
+class CommandSlice(Slice[Event]):
+    """One attempt to carry out a command, as a slice of the library."""
+
+    def __init__(self, command: Command, context: Context) -> None:
+        self.command = command
+        self.context = context
+        self.past = Past()
+        self.facts: Sequence[Fact] = ()
+        self.refusal: Refused | None = None
+
+    def consistency_boundary(self) -> Boundary:
+        return self.command.boundary()
+
+    def query(self) -> Query:
+        """Return the boundary as the engine's query."""
+        return tuple(
+            QueryItem(
+                tuple(kind.TOPIC for kind in selector.types if issubclass(kind, Event)), tuple(map(Tag, selector.tags))
+            )
+            for selector in self.consistency_boundary()
+        )
+
+    def fold(self, recorded: Recorded) -> None:
+        """Take in one event of the boundary."""
+        self.past.all.append(recorded)
+        self.last_known_position = recorded.index + 1
+
+    def execute(self) -> None:
+        """Decide. Raises Refused; a refusal to be kept leaves its fact in `facts` and itself in `refusal`."""
+        try:
+            self.facts = self.command.decide(self.past, self.context)
+        except KeptRefusal as kept:
+            self.facts, self.refusal = (kept.fact,), kept.refusal
+        for fact in self.facts:
+            msgspec.structs.force_setattr(fact.decision, "by", self.context.actor)
+        self.new_decisions.extend(self.facts)
+
+
+def selector(*kinds: type[Event], tags: Iterable[Tag]) -> Selector:
+    """Return the selector of events of these kinds (all, when none is named) that carry every one of `tags`."""
+    return Selector(types=kinds, tags=[*tags])
+
+
+# --- checks by type -------------------------------------------------------------------------------------------
+
+_WORD_CHECKS: dict[object, Callable[[str, str], object]] = {
+    vocabulary.Word: vocabulary.check_word,
+    vocabulary.Reference: vocabulary.check_reference,
+    vocabulary.Sha256Hex: vocabulary.check_sha256,
+    vocabulary.MediaType: vocabulary.check_media_type,
+    vocabulary.Language: vocabulary.check_language,
+    str: check_text,
+}
+_ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
+    (
+        vocabulary.SubjectId,
+        vocabulary.ClientId,
+        vocabulary.ActorId,
+        vocabulary.RecipientId,
+        vocabulary.ConsentId,
+        vocabulary.DisclosureId,
+        vocabulary.OrderId,
+        vocabulary.CaseId,
+        vocabulary.KeyId,
+    ),
+    vocabulary.check_id,
+)
+_CHECKS = _WORD_CHECKS | _ID_CHECKS
+
+
+def _checker(hint: Any) -> Callable[[Any, str], object] | None:
+    """Return the check of a field of this type, None where msgspec's own decoding says it all."""
+    if hint in _CHECKS:
+        return _CHECKS[hint]
+    if hint is datetime:
+        return _check_aware
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        checks = [check for check in map(_checker, arguments) if check is not None]
+        assert len(checks) <= 1, hint
+        return checks[0] if checks else None
+    if origin is tuple:
+        return _each(_checker(arguments[0]))
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        return _check_struct
+    return None
+
+
+def _check_aware(moment: datetime, field: str) -> None:
+    if moment.tzinfo is None:
+        raise Invalid(field, "has no time zone: write it with Z or an offset")
+
+
+def _each(check: Callable[[Any, str], object] | None) -> Callable[[Any, str], object] | None:
+    if check is None:
+        return None
+
+    def check_each(values: Iterable[Any], field: str) -> None:
+        for value in values:
+            check(value, field)
+
+    return check_each
+
+
+def _check_struct(value: msgspec.Struct, field: str) -> None:
+    hints = typing.get_type_hints(type(value), include_extras=True)
+    for name in value.__struct_fields__:
+        check, member = _checker(hints[name]), getattr(value, name)
+        if check is not None and member is not None:
+            check(member, f"{field}.{name}")

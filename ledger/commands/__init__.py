@@ -1,0 +1,45 @@
+"""The commands, one file a capability. Importing this package registers them all by NAME."""
+
+from ledger.commands.consent import GiveConsent, WithdrawConsent
+from ledger.commands.disclosure import (
+    AuthorizeDisclosure,
+    RefuseDisclosure,
+    RequestDisclosure,
+    TransmitDisclosure,
+    VoidDisclosure,
+)
+from ledger.commands.erasure import DecideErasure, DestroyKeys
+from ledger.commands.order import (
+    AmendOrder,
+    CancelOrder,
+    ConfirmOrder,
+    DisputeOrder,
+    ExecuteOrder,
+    RecordOrder,
+    ResolveDispute,
+)
+from ledger.commands.personal_data import CollectData, CorrectData
+from ledger.commands.subject import LinkIdentifier, RegisterSubject
+
+__all__ = [
+    "AmendOrder",
+    "AuthorizeDisclosure",
+    "CancelOrder",
+    "CollectData",
+    "ConfirmOrder",
+    "CorrectData",
+    "DecideErasure",
+    "DestroyKeys",
+    "DisputeOrder",
+    "ExecuteOrder",
+    "GiveConsent",
+    "LinkIdentifier",
+    "RecordOrder",
+    "RefuseDisclosure",
+    "RegisterSubject",
+    "RequestDisclosure",
+    "ResolveDispute",
+    "TransmitDisclosure",
+    "VoidDisclosure",
+    "WithdrawConsent",
+]

@@ -1,0 +1,86 @@
+"""Consent: given for a purpose, a recipient and fields, on an exact text; withdrawn as easily. GDPR Art. 4(11), 7."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
+from ledger.errors import ConsentExists, ConsentNotLive, ConsentUnknown, Invalid
+from ledger.events import ConsentGiven, ConsentWithdrawn
+from ledger.state.subject import registered, registration
+from ledger.vocabulary import (
+    Channel,
+    ConsentId,
+    Language,
+    Purpose,
+    RecipientId,
+    Sha256Hex,
+    SubjectId,
+    Word,
+    consent_tag,
+    recipient_tag,
+    subject_tag,
+)
+
+
+@command
+class GiveConsent(Command, frozen=True):
+    """Record that a subject agreed to exactly this. `text_sha256` is of the text that was shown, byte for byte."""
+
+    NAME: ClassVar[str] = "give-consent"
+    consent_id: ConsentId
+    subject_id: SubjectId
+    purpose: Purpose
+    fields: tuple[Word, ...]
+    text_sha256: Sha256Hex
+    language: Language
+    channel: Channel
+    recipient_id: RecipientId | None = None
+
+    def boundary(self) -> Boundary:
+        return (*registration(self.subject_id), selector(ConsentGiven, tags=[consent_tag(self.consent_id)]))
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        registered(past, self.subject_id)
+        if past.last(ConsentGiven) is not None:
+            raise ConsentExists(consent=self.consent_id)
+        # GDPR Art. 4(11): consent is specific. A consent for nothing named permits nothing.
+        if not self.fields:
+            raise Invalid("fields", "names at least one field")
+        event = ConsentGiven(
+            consent_id=self.consent_id,
+            subject_id=self.subject_id,
+            purpose=self.purpose,
+            recipient_id=self.recipient_id,
+            fields=tuple(sorted(set(self.fields))),
+            text_sha256=self.text_sha256,
+            language=self.language,
+            channel=self.channel,
+        )
+        recipient = [recipient_tag(self.recipient_id)] if self.recipient_id else []
+        return [Fact(event, [consent_tag(self.consent_id), subject_tag(self.subject_id), *recipient])]
+
+
+@command
+class WithdrawConsent(Command, frozen=True):
+    """Record a withdrawal; it holds from its place in the log on."""
+
+    NAME: ClassVar[str] = "withdraw-consent"
+    consent_id: ConsentId
+    subject_id: SubjectId
+    channel: Channel
+
+    def boundary(self) -> Boundary:
+        return (selector(ConsentGiven, ConsentWithdrawn, tags=[consent_tag(self.consent_id)]),)
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        given = past.last(ConsentGiven)
+        if given is None or given.subject_id != self.subject_id:
+            raise ConsentUnknown(consent=self.consent_id, subject=self.subject_id)
+        if past.last(ConsentWithdrawn) is not None:
+            raise ConsentNotLive(consent=self.consent_id)
+        # GDPR Art. 7(3): withdrawing is as easy as giving. Nothing more is asked for.
+        event = ConsentWithdrawn(consent_id=self.consent_id, subject_id=self.subject_id, channel=self.channel)
+        recipient = [recipient_tag(given.recipient_id)] if given.recipient_id else []
+        return [Fact(event, [consent_tag(self.consent_id), subject_tag(self.subject_id), *recipient])]

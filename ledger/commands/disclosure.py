@@ -1,0 +1,248 @@
+"""Disclosure to third parties: only by law or by permission, decided in one order with withdrawals. Clause 6.
+
+An authorization is a token: whoever asks for it makes 32 random bytes, gives their SHA-256 here, and shows the token
+itself when it transmits. It is for one use, one recipient and named fields, lives minutes, and a withdrawal in between
+voids it. GDPR Art. 6(1)(a), 6(1)(c), 7(3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
+from ledger.errors import (
+    ApproverMissing,
+    ConsentMissing,
+    DisclosureExists,
+    FieldsMismatch,
+    Invalid,
+    RecipientMismatch,
+    Refused,
+    TokenExpired,
+    TokenWrong,
+)
+from ledger.events import (
+    DisclosureAuthorized,
+    DisclosureRefused,
+    DisclosureRequested,
+    DisclosureTransmitted,
+    DisclosureVoided,
+    Statute,
+)
+from ledger.state.consent import consents, permission
+from ledger.state.disclosure import Disclosure, Stage, disclosure, steps
+from ledger.state.subject import registered, registration
+from ledger.vocabulary import (
+    ConsentId,
+    DisclosureId,
+    LegalBasis,
+    Purpose,
+    RecipientId,
+    Role,
+    Sha256Hex,
+    SubjectId,
+    Tag,
+    Word,
+    consent_tag,
+    disclosure_tag,
+    recipient_tag,
+    subject_tag,
+)
+
+
+@command
+class RequestDisclosure(Command, frozen=True):
+    """Record that somebody asks for named fields of a subject, for which purpose and on which basis."""
+
+    NAME: ClassVar[str] = "request-disclosure"
+    disclosure_id: DisclosureId
+    subject_id: SubjectId
+    recipient_id: RecipientId
+    purpose: Purpose
+    basis: LegalBasis
+    fields: tuple[Word, ...]
+    statute: Statute | None = None
+
+    def boundary(self) -> Boundary:
+        return (*registration(self.subject_id), *steps(self.disclosure_id))
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        registered(past, self.subject_id)
+        if past.last(DisclosureRequested) is not None:
+            raise DisclosureExists(disclosure=self.disclosure_id)
+        if not self.fields:
+            raise Invalid("fields", "names at least one field")
+        # Clause 6: "unless required by law, or permission is granted". There is no third way.
+        if self.basis not in (LegalBasis.CONSENT, LegalBasis.LEGAL_OBLIGATION):
+            raise Invalid("basis", "is consent or legal-obligation for a disclosure to a third party")
+        if (self.basis is LegalBasis.LEGAL_OBLIGATION) != (self.statute is not None):
+            raise Invalid("statute", "is needed for a disclosure required by law, and only there")
+        event = DisclosureRequested(
+            disclosure_id=self.disclosure_id,
+            subject_id=self.subject_id,
+            recipient_id=self.recipient_id,
+            purpose=self.purpose,
+            basis=self.basis,
+            fields=tuple(sorted(set(self.fields))),
+            statute=self.statute,
+        )
+        return [Fact(event, _tags(self.disclosure_id, self.subject_id, self.recipient_id))]
+
+
+@command
+class AuthorizeDisclosure(Command, frozen=True):
+    """Decide a request. Without a live consent, or the officer's approval for one by law, the refusal is recorded."""
+
+    NAME: ClassVar[str] = "authorize-disclosure"
+    KEEPS = (DisclosureRefused,)
+    disclosure_id: DisclosureId
+    subject_id: SubjectId
+    token_sha256: Sha256Hex
+
+    def boundary(self) -> Boundary:
+        return (*steps(self.disclosure_id), *consents(self.subject_id))
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = disclosure(past, self.disclosure_id, self.subject_id)
+        found.needs(Stage.REQUESTED)
+        consent_id = _basis_now(found, past, context)
+        event = DisclosureAuthorized(
+            disclosure_id=self.disclosure_id,
+            subject_id=self.subject_id,
+            token_sha256=self.token_sha256,
+            expires_at=context.now + timedelta(seconds=context.limits.authorization_s),
+            consent_id=consent_id,
+        )
+        return [Fact(event, _tags(self.disclosure_id, self.subject_id, found.request.recipient_id, consent_id))]
+
+
+@command
+class RefuseDisclosure(Command, frozen=True):
+    """Say no to a request, whatever the basis would allow."""
+
+    NAME: ClassVar[str] = "refuse-disclosure"
+    disclosure_id: DisclosureId
+    subject_id: SubjectId
+    reason: Word
+
+    def boundary(self) -> Boundary:
+        return steps(self.disclosure_id)
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = disclosure(past, self.disclosure_id, self.subject_id)
+        found.needs(Stage.REQUESTED)
+        return [_refused(found, self.reason)]
+
+
+@command
+class TransmitDisclosure(Command, frozen=True):
+    """Record that the fields go to the recipient now. The token is used up; without it nothing may leave."""
+
+    NAME: ClassVar[str] = "transmit-disclosure"
+    KEEPS = (DisclosureVoided,)
+    disclosure_id: DisclosureId
+    subject_id: SubjectId
+    recipient_id: RecipientId
+    fields: tuple[Word, ...]
+    token: str
+
+    def boundary(self) -> Boundary:
+        return (*steps(self.disclosure_id), *consents(self.subject_id))
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = disclosure(past, self.disclosure_id, self.subject_id)
+        found.needs(Stage.AUTHORIZED)
+        authorization = found.authorization
+        assert authorization is not None
+        if not hmac.compare_digest(authorization.token_sha256, hashlib.sha256(self.token.encode()).hexdigest()):
+            raise TokenWrong(disclosure=self.disclosure_id)
+        request = found.request
+        if self.recipient_id != request.recipient_id:
+            raise RecipientMismatch(disclosure=self.disclosure_id)
+        extra = set(self.fields) - set(request.fields)
+        if extra or not self.fields:
+            raise FieldsMismatch(disclosure=self.disclosure_id, fields=", ".join(sorted(extra)) or "none at all")
+        if context.now >= authorization.expires_at:
+            refusal = TokenExpired(disclosure=self.disclosure_id, expires_at=_moment(authorization.expires_at))
+            raise KeptRefusal(refusal, _voided(found, refusal.code))
+        # A withdrawal since the authorization stands before this in the log: it voids the token.
+        consent_id = _basis_now(found, past, context)
+        event = DisclosureTransmitted(
+            disclosure_id=self.disclosure_id,
+            subject_id=self.subject_id,
+            recipient_id=self.recipient_id,
+            fields=tuple(sorted(set(self.fields))),
+        )
+        return [Fact(event, _tags(self.disclosure_id, self.subject_id, self.recipient_id, consent_id))]
+
+
+@command
+class VoidDisclosure(Command, frozen=True):
+    """Take back an authorization that was not used."""
+
+    NAME: ClassVar[str] = "void-disclosure"
+    disclosure_id: DisclosureId
+    subject_id: SubjectId
+    reason: Word
+
+    def boundary(self) -> Boundary:
+        return steps(self.disclosure_id)
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = disclosure(past, self.disclosure_id, self.subject_id)
+        found.needs(Stage.AUTHORIZED)
+        return [_voided(found, self.reason)]
+
+
+def _basis_now(found: Disclosure, past: Past, context: Context) -> ConsentId | None:
+    """Return the consent that permits the disclosure now, None when law requires it. Raises KeptRefusal."""
+    request = found.request
+    if request.basis is LegalBasis.LEGAL_OBLIGATION:
+        # By law: a consent can neither veto nor permit it; the officer answers for it (clause 6).
+        if found.stage is Stage.REQUESTED and context.actor.role is not Role.OFFICER:
+            raise ApproverMissing(disclosure=request.disclosure_id)
+        return None
+    consent = permission(
+        past,
+        request.subject_id,
+        recipient_id=request.recipient_id,
+        purpose=request.purpose,
+        fields=request.fields,
+    )
+    if consent is not None:
+        return consent.consent_id
+    refusal: Refused = ConsentMissing(
+        subject=request.subject_id,
+        recipient=request.recipient_id,
+        purpose=request.purpose,
+        fields=", ".join(request.fields),
+    )
+    kept = _refused if found.stage is Stage.REQUESTED else _voided
+    raise KeptRefusal(refusal, kept(found, Word(refusal.code)))
+
+
+def _refused(found: Disclosure, reason: str) -> Fact:
+    request = found.request
+    event = DisclosureRefused(disclosure_id=request.disclosure_id, subject_id=request.subject_id, reason=Word(reason))
+    return Fact(event, _tags(request.disclosure_id, request.subject_id, request.recipient_id))
+
+
+def _voided(found: Disclosure, reason: str) -> Fact:
+    request = found.request
+    event = DisclosureVoided(disclosure_id=request.disclosure_id, subject_id=request.subject_id, reason=Word(reason))
+    return Fact(event, _tags(request.disclosure_id, request.subject_id, request.recipient_id))
+
+
+def _tags(
+    disclosure_id: DisclosureId, subject_id: SubjectId, recipient_id: RecipientId, consent_id: ConsentId | None = None
+) -> list[Tag]:
+    tags = [disclosure_tag(disclosure_id), subject_tag(subject_id), recipient_tag(recipient_id)]
+    return tags if consent_id is None else [*tags, consent_tag(consent_id)]
+
+
+def _moment(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

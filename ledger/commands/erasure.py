@@ -1,0 +1,79 @@
+"""Erasure: decided for each retention class, then carried out by destroying keys. GDPR Art. 17.
+
+Destroying is recorded first; the ledger then deletes the sealed values and the keys, in that order, and does so again at
+the next start if it was interrupted. Entries stay: they never held personal data, and every proof still verifies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
+from ledger.errors import ErasureUndecided, Invalid
+from ledger.events import ClassDecision, ErasureDecided, KeyDestroyed, PersonalDataErased
+from ledger.state.subject import registered, registration
+from ledger.vocabulary import ErasureOutcome, RetentionClass, SubjectId, key_tag, subject_tag
+
+
+@command
+class DecideErasure(Command, frozen=True):
+    """Record for each retention class whether it is erased or kept, on which ground, and until when."""
+
+    NAME: ClassVar[str] = "decide-erasure"
+    subject_id: SubjectId
+    decisions: tuple[ClassDecision, ...]
+
+    def boundary(self) -> Boundary:
+        return registration(self.subject_id)
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        registered(past, self.subject_id)
+        classes = [decision.retention_class for decision in self.decisions]
+        if not classes or len(set(classes)) != len(classes):
+            raise Invalid("decisions", "decides at least one retention class, each once")
+        for decision in self.decisions:
+            # GDPR Art. 12(4), 17(3): what is kept is kept for a reason that can be told, and not for ever.
+            if (decision.outcome is ErasureOutcome.KEPT) != (decision.until is not None):
+                raise Invalid("decisions", "says until when what is kept is kept, and only there")
+            if decision.until is not None and decision.until <= context.now:
+                raise Invalid("decisions", "keeps until a moment that is past")
+        return [
+            Fact(ErasureDecided(subject_id=self.subject_id, decisions=self.decisions), [subject_tag(self.subject_id)])
+        ]
+
+
+@command
+class DestroyKeys(Command, frozen=True):
+    """Erase the classes that were decided to be erased: the keys of all of them, or of those named."""
+
+    NAME: ClassVar[str] = "destroy-keys"
+    subject_id: SubjectId
+    retention_classes: tuple[RetentionClass, ...]
+
+    def boundary(self) -> Boundary:
+        # Everything about the subject: whatever is recorded meanwhile may be sealed under a key that is not listed yet.
+        return (selector(tags=[subject_tag(self.subject_id)]),)
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        registered(past, self.subject_id)
+        if not self.retention_classes:
+            raise Invalid("retention_classes", "names at least one")
+        decided: dict[RetentionClass, ErasureOutcome] = {}
+        for event in past.of(ErasureDecided):
+            decided |= {decision.retention_class: decision.outcome for decision in event.decisions}
+        for retention_class in self.retention_classes:
+            if decided.get(retention_class) is not ErasureOutcome.ERASED:
+                raise ErasureUndecided(subject=self.subject_id, retention_class=retention_class)
+        tag = subject_tag(self.subject_id)
+        facts = [
+            Fact(
+                KeyDestroyed(subject_id=self.subject_id, key_id=key.id, retention_class=key.scope.retention_class),
+                [tag, key_tag(key.id)],
+            )
+            for key in context.keys_of(self.subject_id)
+            if key.scope.retention_class in self.retention_classes
+        ]
+        classes = tuple(sorted(set(self.retention_classes)))
+        erased = PersonalDataErased(subject_id=self.subject_id, retention_classes=classes, keys=len(facts))
+        return [*facts, Fact(erased, [tag])]

@@ -1,0 +1,287 @@
+"""Client orders, given in the software or by e-mail: recorded as their exact bytes, to prove and reproduce. Clause 11."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import ClassVar
+
+from ledger.command import Boundary, Command, Context, Fact, Past, command
+from ledger.errors import CaseUnknown, Invalid, OrderExists, OrderState, TransactionExists
+from ledger.events import (
+    DisputeResolved,
+    OrderAmended,
+    OrderCancelled,
+    OrderConfirmed,
+    OrderDisputed,
+    OrderExecuted,
+    OrderRecorded,
+    Transaction,
+)
+from ledger.state.order import Order, Standing, history, order
+from ledger.state.subject import registered, registration, scope
+from ledger.vocabulary import (
+    CaseId,
+    Channel,
+    ClientId,
+    MediaType,
+    OrderChannel,
+    OrderId,
+    Reference,
+    RetentionClass,
+    SubjectId,
+    Tag,
+    Word,
+    case_tag,
+    client_tag,
+    order_tag,
+    subject_tag,
+)
+
+MAX_FILE_NAME = 255
+
+
+@command
+class RecordOrder(Command, frozen=True):
+    """Record an order as it came: the bytes unchanged, who for, when received, and how the sender was checked."""
+
+    NAME: ClassVar[str] = "record-order"
+    order_id: OrderId
+    client_id: ClientId
+    subject_id: SubjectId
+    channel: OrderChannel
+    media_type: MediaType
+    content: bytes
+    terms_version: Reference
+    received_at: datetime
+    authentication: Word = Word("not-checked")
+    claimed_at: datetime | None = None
+    file_name: str | None = None
+
+    def boundary(self) -> Boundary:
+        return (*registration(self.subject_id), *history(self.order_id))
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        subject = registered(past, self.subject_id)
+        _check_content(self.content, self.file_name, context)
+        if past.last(OrderRecorded) is not None:
+            raise OrderExists(order=self.order_id)
+        if self.received_at > context.now:
+            raise Invalid("received_at", "is in the future")
+        event = OrderRecorded(
+            order_id=self.order_id,
+            client_id=self.client_id,
+            subject_id=self.subject_id,
+            channel=self.channel,
+            media_type=self.media_type,
+            size_bytes=len(self.content),
+            terms_version=self.terms_version,
+            received_at=self.received_at,
+            claimed_at=self.claimed_at,
+            authentication=self.authentication,
+            content=self.content,
+            file_name=self.file_name,
+        )
+        tags = [order_tag(self.order_id), client_tag(self.client_id), subject_tag(self.subject_id)]
+        return [Fact(event, tags, scope(subject, RetentionClass.ORDER))]
+
+
+@command
+class AmendOrder(Command, frozen=True):
+    """Record a change to an order that is still open, again as exact bytes; the first ones stay."""
+
+    NAME: ClassVar[str] = "amend-order"
+    order_id: OrderId
+    subject_id: SubjectId
+    channel: Channel
+    media_type: MediaType
+    content: bytes
+    received_at: datetime
+    file_name: str | None = None
+
+    def boundary(self) -> Boundary:
+        return (*registration(self.subject_id), *history(self.order_id))
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        subject = registered(past, self.subject_id)
+        _check_content(self.content, self.file_name, context)
+        found = order(past, self.order_id)
+        found.needs(Standing.OPEN, wanted="amended")
+        if self.received_at > context.now:
+            raise Invalid("received_at", "is in the future")
+        event = OrderAmended(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=self.subject_id,
+            channel=self.channel,
+            media_type=self.media_type,
+            size_bytes=len(self.content),
+            received_at=self.received_at,
+            content=self.content,
+            file_name=self.file_name,
+        )
+        tags = [order_tag(self.order_id), client_tag(found.recorded.client_id), subject_tag(self.subject_id)]
+        return [Fact(event, tags, scope(subject, RetentionClass.ORDER))]
+
+
+@command
+class CancelOrder(Command, frozen=True):
+    """Cancel an order that was not carried out yet."""
+
+    NAME: ClassVar[str] = "cancel-order"
+    order_id: OrderId
+    channel: Channel
+    reason: Word
+
+    def boundary(self) -> Boundary:
+        return history(self.order_id)
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = order(past, self.order_id)
+        found.needs(Standing.OPEN, wanted="cancelled")
+        event = OrderCancelled(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=found.recorded.subject_id,
+            channel=self.channel,
+            reason=self.reason,
+        )
+        return [Fact(event, _tags(found))]
+
+
+@command
+class ExecuteOrder(Command, frozen=True):
+    """Link the transactions by which an order was carried out; more may follow until it is confirmed."""
+
+    NAME: ClassVar[str] = "execute-order"
+    order_id: OrderId
+    transactions: tuple[Transaction, ...]
+
+    def boundary(self) -> Boundary:
+        return history(self.order_id)
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = order(past, self.order_id)
+        found.needs(Standing.OPEN, Standing.EXECUTED, wanted="executed")
+        if not self.transactions:
+            raise Invalid("transactions", "names at least one")
+        references = [transaction.reference for transaction in self.transactions]
+        for i, reference in enumerate(references):
+            if reference in found.transactions or reference in references[:i]:
+                raise TransactionExists(order=self.order_id, reference=reference)
+        event = OrderExecuted(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=found.recorded.subject_id,
+            transactions=self.transactions,
+        )
+        return [Fact(event, _tags(found))]
+
+
+@command
+class ConfirmOrder(Command, frozen=True):
+    """Record that the client was told, or agreed, that the order is carried out."""
+
+    NAME: ClassVar[str] = "confirm-order"
+    order_id: OrderId
+    channel: Channel
+
+    def boundary(self) -> Boundary:
+        return history(self.order_id)
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = order(past, self.order_id)
+        found.needs(Standing.EXECUTED, wanted="confirmed")
+        event = OrderConfirmed(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=found.recorded.subject_id,
+            channel=self.channel,
+        )
+        return [Fact(event, _tags(found))]
+
+
+@command
+class DisputeOrder(Command, frozen=True):
+    """Open a case about an order, whatever its standing: also that something was not done is disputed."""
+
+    NAME: ClassVar[str] = "dispute-order"
+    order_id: OrderId
+    subject_id: SubjectId
+    case_id: CaseId
+    ground: Word
+    statement: str | None = None
+
+    def boundary(self) -> Boundary:
+        return (*registration(self.subject_id), *history(self.order_id))
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        subject = registered(past, self.subject_id)
+        found = order(past, self.order_id)
+        if any(event.case_id == self.case_id for event in past.of(OrderDisputed)):
+            raise OrderState(order=self.order_id, state="in dispute under this case already", wanted="disputed")
+        event = OrderDisputed(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=self.subject_id,
+            case_id=self.case_id,
+            ground=self.ground,
+            statement=self.statement,
+        )
+        return [
+            Fact(
+                event,
+                [*_tags(found), subject_tag(self.subject_id), case_tag(self.case_id)],
+                scope(subject, RetentionClass.ORDER),
+            )
+        ]
+
+
+@command
+class ResolveDispute(Command, frozen=True):
+    """Close a case with its outcome."""
+
+    NAME: ClassVar[str] = "resolve-dispute"
+    order_id: OrderId
+    subject_id: SubjectId
+    case_id: CaseId
+    outcome: Word
+    statement: str | None = None
+
+    def boundary(self) -> Boundary:
+        return (*registration(self.subject_id), *history(self.order_id))
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        subject = registered(past, self.subject_id)
+        found = order(past, self.order_id)
+        if self.case_id not in found.disputes:
+            raise CaseUnknown(case=self.case_id, order=self.order_id)
+        event = DisputeResolved(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=self.subject_id,
+            case_id=self.case_id,
+            outcome=self.outcome,
+            statement=self.statement,
+        )
+        return [
+            Fact(
+                event,
+                [*_tags(found), subject_tag(self.subject_id), case_tag(self.case_id)],
+                scope(subject, RetentionClass.ORDER),
+            )
+        ]
+
+
+def _check_content(content: bytes, file_name: str | None, context: Context) -> None:
+    if not content:
+        raise Invalid("content", "is empty: an order has at least one byte")
+    if len(content) > context.limits.order_bytes:
+        raise Invalid("content", f"has {len(content)} bytes; at most {context.limits.order_bytes} are taken")
+    if file_name is not None and not 0 < len(file_name) <= MAX_FILE_NAME:
+        raise Invalid("file_name", f"has between 1 and {MAX_FILE_NAME} characters")
+
+
+def _tags(found: Order) -> list[Tag]:
+    recorded = found.recorded
+    return [order_tag(recorded.order_id), client_tag(recorded.client_id), subject_tag(recorded.subject_id)]

@@ -1,0 +1,199 @@
+"""The entry: the canonical bytes of one event, the leaf of the log, and the way back from them.
+
+    {"data":{…},"id":"…","index":41,"ledger":"…","recorded_at":"…","sealed":{…},"tags":[["…",n,prev]…],"type":"…","v":1}
+
+Whatever is stored and hashed is made here once; nothing is ever re-serialised to be verified. What does not live
+here: what may be recorded (commands) and where the values go (sealing).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from ledger import canonical
+from ledger.canonical import Json
+from ledger.errors import EntryTooLarge, Invalid, Tampered
+from ledger.events import BY_TOPIC, Event, Withheld, upcaster
+from ledger.vocabulary import EventId, Tag
+
+ENTRY_VERSION: Final = 1
+
+# An entry bundle gives each entry a 16-bit length (C2SP tlog-tiles, "Log Entries").
+MAX_ENTRY_BYTES: Final = 65_535
+
+_MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+class TagLink(msgspec.Struct, frozen=True, array_like=True):
+    """This is the n-th event (from 1) with `tag`; `prev` is the index of the one before it, or None."""
+
+    tag: Tag
+    n: int
+    prev: int | None
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A parsed entry. `data` is still its bytes, as most readers need only a few kinds of event."""
+
+    data: msgspec.Raw
+    id: EventId
+    index: int
+    ledger: str
+    recorded_at: str
+    sealed: dict[str, str]
+    tags: tuple[TagLink, ...]
+    type: str
+    v: int
+
+    @property
+    def position(self) -> int:
+        """The position that `eventsourcing` sees: index + 1."""
+        return self.index + 1
+
+    @property
+    def tag_names(self) -> tuple[Tag, ...]:
+        return tuple(link.tag for link in self.tags)
+
+
+_decoder = msgspec.json.Decoder(Entry)
+_plain = msgspec.json.Decoder(dict[str, Any])
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """An event on its way in: all of the entry that does not depend on its place in the log.
+
+    `tags` sorted and unique; `head` is the entry's bytes up to the index, `sealed` the object of commitments.
+    """
+
+    id: EventId
+    type: str
+    tags: tuple[Tag, ...]
+    head: bytes
+    sealed: bytes
+
+    def entry(
+        self, index: int, ledger: bytes, recorded_at: bytes, links: Sequence[tuple[bytes, int, int | None]]
+    ) -> bytes:
+        """Return the entry bytes at `index`; `ledger` and tag names come as JSON strings. Raises EntryTooLarge."""
+        tags = b",".join(b"[%b,%d,%b]" % (tag, n, b"null" if prev is None else b"%d" % prev) for tag, n, prev in links)
+        entry = b'%b,"index":%d,"ledger":%b,"recorded_at":"%b","sealed":%b,"tags":[%b],"type":"%b","v":1}' % (
+            self.head, index, ledger, recorded_at, self.sealed, tags, self.type.encode(),
+        )  # fmt: skip
+        if len(entry) > MAX_ENTRY_BYTES:
+            raise EntryTooLarge(size=len(entry), limit=MAX_ENTRY_BYTES)
+        return entry
+
+
+def draft(*, id: EventId, type: str, tags: Sequence[Tag], data: bytes, sealed: Mapping[str, str]) -> Draft:
+    """Return a draft from canonical `data` bytes and commitments by field name."""
+    return Draft(
+        id=id,
+        type=type,
+        tags=tuple(sorted(set(tags))),
+        head=b'{"data":%b,"id":"%b"' % (data, id.encode()),
+        sealed=canonical.encode_trusted(sealed),
+    )
+
+
+def encode_data(event: Event) -> bytes:
+    """Return the canonical data of an event without its personal fields. Raises Invalid for what JSON cannot hold."""
+    data: dict[str, Any] = msgspec.to_builtins(event)
+    for name in event.PERSONAL:
+        data.pop(name, None)
+    if event.PERSONAL_MAP is not None:
+        data.pop(event.PERSONAL_MAP, None)
+    encoded = canonical.encode(data, event.TOPIC)
+    try:
+        # What is recorded can be read back: a wrong type is found here, not by the reader of a poisoned log.
+        _data_decoders[event.TOPIC].decode(encoded)
+    except msgspec.ValidationError as error:
+        raise Invalid(event.TOPIC, str(error)) from None
+    return encoded if event.VERSION == 1 else canonical.encode_trusted(data | {"v": event.VERSION})
+
+
+def parse(entry: bytes) -> Entry:
+    """Return the parsed entry; raise Tampered when the bytes are none of ours."""
+    try:
+        return _decoder.decode(entry)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Tampered("entry", f"cannot be read: {type(error).__name__}") from None
+
+
+def event_of(entry: Entry) -> Event:
+    """Return the event of an entry, upcast to today's version, its personal fields SEALED.
+
+    Raises Tampered for an unknown type or data that does not fit it.
+    """
+    cls = BY_TOPIC.get(entry.type)
+    if cls is None:
+        raise Tampered(f"entry {entry.index}", "is of a type that this version does not know")
+    try:
+        if cls.VERSION > 1:
+            event = msgspec.convert(_upcast(cls, _plain.decode(entry.data)), cls)
+        else:
+            event = _data_decoders[entry.type].decode(entry.data)
+    except msgspec.DecodeError as error:
+        raise Tampered(f"entry {entry.index}", f"its data does not fit its type ({type(error).__name__})") from None
+    if entry.sealed or event.PERSONAL:
+        for name in event.PERSONAL:
+            msgspec.structs.force_setattr(event, name, Withheld.SEALED if name in entry.sealed else None)
+        if event.PERSONAL_MAP is not None:
+            prefix = event.PERSONAL_MAP + "."
+            values = {name.removeprefix(prefix): Withheld.SEALED for name in entry.sealed}
+            msgspec.structs.force_setattr(event, event.PERSONAL_MAP, values)
+    return event
+
+
+def _upcast(cls: type[Event], data: dict[str, Any]) -> dict[str, Any]:
+    version = data.pop("v", 1)
+    for old in range(version, cls.VERSION):
+        data = upcaster(cls, old)(data)
+    return data
+
+
+def data_of(entry: Entry) -> Json:
+    """Return the entry's data as plain JSON values."""
+    data: Json = _plain.decode(entry.data)
+    return data
+
+
+def with_values(event: Event, values: Mapping[str, Any]) -> Event:
+    """Return the event with personal fields replaced by `values` (sealed field name → value or Withheld)."""
+    changes: dict[str, Any] = {name: values[name] for name in event.PERSONAL if name in values}
+    if event.PERSONAL_MAP is not None:
+        prefix = event.PERSONAL_MAP + "."
+        changes[event.PERSONAL_MAP] = {name.removeprefix(prefix): value for name, value in values.items()}
+    return msgspec.structs.replace(event, **changes)
+
+
+def personal_values(event: Event) -> dict[str, Any]:
+    """Return what must be sealed: sealed field name → value. A value that is None is absent."""
+    values = {name: getattr(event, name) for name in event.PERSONAL}
+    if event.PERSONAL_MAP is not None:
+        values |= {f"{event.PERSONAL_MAP}.{name}": value for name, value in getattr(event, event.PERSONAL_MAP).items()}
+    assert not any(isinstance(value, Withheld) for value in values.values()), event.TOPIC
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def format_moment(moment: datetime) -> str:
+    """Return a moment as it stands in an entry: UTC, six decimals, Z. Naive moments are our own bug."""
+    assert moment.tzinfo is not None
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_moment(text: str) -> datetime:
+    """Return the moment of an entry; raise Tampered unless it has exactly the form that we write."""
+    if not _MOMENT.fullmatch(text):
+        raise Tampered("recorded_at", "is not a moment in UTC with six decimals")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise Tampered("recorded_at", "is not a moment in UTC with six decimals") from None
+
+
+_data_decoders = {topic: msgspec.json.Decoder(cls) for topic, cls in BY_TOPIC.items()}

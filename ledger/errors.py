@@ -1,0 +1,223 @@
+"""Every error of Prooftrail, in one tree.
+
+    LedgerError
+    ├── Refused              a rule said no; asking again changes nothing       (code, evidence, index)
+    │   ├── Invalid          the input itself is wrong: names the field
+    │   └── …                one class for each reason, below
+    ├── Conflict             somebody else was first; try again
+    │   └── Busy             the queue is full; try again later
+    ├── VerificationError    evidence does not hold                             (step)
+    │   ├── Tampered         stored bytes are not the ones that were recorded
+    │   └── RolledBack       the store is older than the last signed checkpoint
+    └── StorageError         the engine failed, or refuses to start             (advice)
+        └── Stopped          an earlier failure stopped writing; restart to recover
+
+Messages and evidence hold ids, counts and public words only, never personal data: they end up in logs.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+Evidence = str | int | None
+
+
+class LedgerError(Exception):
+    """The base of everything that Prooftrail raises on purpose."""
+
+
+class Refused(LedgerError):
+    """A rule said no. `code` is from a closed vocabulary; `evidence` says about which ids.
+
+    `index` is where the refusal itself was recorded, for those that the rules want kept; else None.
+    """
+
+    code: ClassVar[str] = "refused"
+    message: ClassVar[str] = "refused"
+
+    def __init__(self, **evidence: Evidence) -> None:
+        super().__init__(self.message.format(**evidence))
+        self.evidence = evidence
+        self.index: int | None = None
+
+
+class Invalid(Refused):
+    """The input is wrong: `field` names where, `why` says what would be right."""
+
+    code = "invalid"
+    message = "{field}: {why}"
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(field=field, why=why)
+
+
+class Conflict(LedgerError):
+    """Something was recorded in the boundary since it was read. Nothing was recorded; try again."""
+
+
+class Busy(Conflict):
+    """The queue of commands is full. Nothing was recorded; try again in a moment."""
+
+
+class VerificationError(LedgerError):
+    """Evidence does not hold. `step` names the check that failed."""
+
+    def __init__(self, step: str, why: str) -> None:
+        super().__init__(f"{step}: {why}")
+        self.step = step
+        self.why = why
+
+
+class Tampered(VerificationError):
+    """Stored bytes are not the ones that were recorded."""
+
+
+class RolledBack(VerificationError):
+    """The store is older than, or contradicts, the last checkpoint that was signed for it."""
+
+
+class StorageError(LedgerError):
+    """The engine failed or refuses to start; the message says what to do."""
+
+
+class Stopped(StorageError):
+    """Writing stopped after a failure (`__cause__` of the first one); reading goes on, a restart recovers."""
+
+
+# --- reasons of refusal: one class each, the code is permanent ------------------------------------------------
+
+
+class SubjectUnknown(Refused):
+    code = "subject-unknown"
+    message = "no subject {subject} is registered"
+
+
+class SubjectExists(Refused):
+    code = "subject-exists"
+    message = "subject {subject} is registered already"
+
+
+class ConsentUnknown(Refused):
+    code = "consent-unknown"
+    message = "subject {subject} gave no consent {consent}"
+
+
+class ConsentExists(Refused):
+    code = "consent-exists"
+    message = "consent {consent} is recorded already"
+
+
+class ConsentNotLive(Refused):
+    code = "consent-not-live"
+    message = "consent {consent} was withdrawn already"
+
+
+class ConsentMissing(Refused):
+    code = "consent-missing"
+    message = (
+        "subject {subject} has no live consent for recipient {recipient}, purpose {purpose} and these fields: {fields}"
+    )
+
+
+class FieldUnknown(Refused):
+    code = "field-unknown"
+    message = "subject {subject} has no recorded field {field} to correct"
+
+
+class StaleVersion(Refused):
+    code = "stale-version"
+    message = "field {field} of subject {subject} is at version {actual}, not {expected}: read it again"
+
+
+class DisclosureUnknown(Refused):
+    code = "disclosure-unknown"
+    message = "no disclosure {disclosure} is recorded for subject {subject}"
+
+
+class DisclosureExists(Refused):
+    code = "disclosure-exists"
+    message = "disclosure {disclosure} is recorded already"
+
+
+class DisclosureState(Refused):
+    code = "disclosure-state"
+    message = "disclosure {disclosure} is {state}; this step needs it to be {needed}"
+
+
+class ApproverMissing(Refused):
+    code = "approver-missing"
+    message = "disclosure {disclosure} rests on law: the data protection officer must approve it"
+
+
+class TokenWrong(Refused):
+    code = "token-wrong"
+    message = "the token presented does not authorize disclosure {disclosure}"
+
+
+class TokenExpired(Refused):
+    code = "token-expired"
+    message = "the authorization of disclosure {disclosure} expired at {expires_at}"
+
+
+class RecipientMismatch(Refused):
+    code = "recipient-mismatch"
+    message = "disclosure {disclosure} is authorized for another recipient"
+
+
+class FieldsMismatch(Refused):
+    code = "fields-mismatch"
+    message = "disclosure {disclosure} is authorized for other fields: not for {fields}"
+
+
+class OrderUnknown(Refused):
+    code = "order-unknown"
+    message = "no order {order} is recorded"
+
+
+class OrderExists(Refused):
+    code = "order-exists"
+    message = "order {order} is recorded already"
+
+
+class OrderState(Refused):
+    code = "order-state"
+    message = "order {order} is {state}; it cannot be {wanted}"
+
+
+class TransactionExists(Refused):
+    code = "transaction-exists"
+    message = "transaction {reference} is linked to order {order} already"
+
+
+class CaseUnknown(Refused):
+    code = "case-unknown"
+    message = "no open dispute {case} stands on order {order}"
+
+
+class ErasureUndecided(Refused):
+    code = "erasure-undecided"
+    message = "no erasure of retention class {retention_class} is decided for subject {subject}"
+
+
+class EntryTooLarge(Refused):
+    code = "entry-too-large"
+    message = "the entry would have {size} bytes; at most {limit} fit"
+
+
+class IdempotencyMismatch(Refused):
+    code = "idempotency-mismatch"
+    message = "this idempotency key was used for other content; use a new key for a new command"
+
+
+def refused_again(code: str, index: int) -> Refused:
+    """Return the refusal with this code that was recorded at `index`, for a request that is made again."""
+    kinds = [Refused]
+    while kinds:
+        kind = kinds.pop()
+        if kind.code == code:
+            error = kind.__new__(kind)
+            Exception.__init__(error, f"refused when it was first asked: {code} (entry {index})")
+            error.evidence, error.index = {}, index
+            return error
+        kinds += kind.__subclasses__()
+    raise Tampered(f"entry {index}", "a refusal with a reason that this version does not know")

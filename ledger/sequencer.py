@@ -1,0 +1,472 @@
+"""The sequencer: many commands, one transaction, one signed checkpoint.
+
+Callers from any thread or event loop submit an Append and wait on its Ticket. One thread takes whatever waits and, under
+the write lock, for each in turn: checks its condition, gives its events the next indexes and tag counters, stamps
+`recorded_at`, builds the entries, extends the tree. One that fails is told so alone. Then one checkpoint, one commit.
+
+What survives a crash, step by step, stands in `_commit`. After a failure of the store nothing more is acknowledged
+(a failed fsync leaves the truth unknown: only reading the file again tells); a restart recovers.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from ledger import canonical
+from ledger.entry import Draft, format_moment, parse
+from ledger.errors import (
+    Busy,
+    Conflict,
+    IdempotencyMismatch,
+    LedgerError,
+    RolledBack,
+    Stopped,
+    StorageError,
+    Tampered,
+)
+from ledger.keys import KeyStore, lost_keys
+from ledger.sealing import Box
+from ledger.storage.engine import (
+    Batch,
+    Condition,
+    Engine,
+    EventRow,
+    Head,
+    IdempotencyRow,
+    QueryItem,
+    TagHead,
+    Tile,
+    Transaction,
+)
+from ledger.storage.guard import Guard
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.tlog.merkle import leaf_hash
+from ledger.tlog.note import Signer, Verifier
+from ledger.tlog.tree import Tree
+from ledger.vocabulary import KeyId, Tag
+
+# How many appends one transaction takes, and about how many bytes of sealed values.
+MAX_BATCH: Final = 512
+MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+# Heads of tags that are kept between transactions: about 200 bytes each.
+_CACHED_HEADS: Final = 100_000
+
+
+class Append(msgspec.Struct, frozen=True):
+    """Events to be recorded together or not at all, on a condition."""
+
+    drafts: Sequence[Draft]
+    boxes: Sequence[Sequence[Box]]
+    condition: Condition | None = None
+    new_keys: Sequence[KeyId] = ()
+    idempotency: tuple[bytes, bytes] | None = None  # keyed digests of the key and of the content
+
+    def size_bytes(self) -> int:
+        return sum(len(box.bytes) for boxes in self.boxes for box in boxes)
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What became of an append: its entries with their proofs under the checkpoint of their transaction."""
+
+    first: int
+    entries: tuple[bytes, ...]
+    proofs: tuple[tuple[bytes, ...], ...]
+    checkpoint: bytes
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """The idempotency key was used before for the same content: nothing was recorded now."""
+
+    row: IdempotencyRow
+
+
+Outcome = Committed | Replayed
+
+
+class Ticket:
+    """A place in the queue: `wait` in a thread, or be called back (in the sequencer's thread: be quick)."""
+
+    __slots__ = ("_done", "_error", "_lock", "_outcome", "append")
+
+    def __init__(self, append: Append, done: Callable[[Ticket], None] | None = None) -> None:
+        self.append = append
+        self._outcome: Outcome | None = None
+        self._error: Exception | None = None
+        self._done = done
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def wait(self) -> Outcome:
+        """Block until the append is durable and return what became of it; raise why it was not recorded."""
+        self._lock.acquire()
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        if self._error is not None:
+            raise self._error
+        assert self._outcome is not None
+        return self._outcome
+
+    def settle(self, outcome: Outcome | None, error: Exception | None = None) -> None:
+        self._outcome, self._error = outcome, error
+        self._lock.release()
+        if self._done is not None:
+            self._done(self)
+
+
+class _Pending:
+    """What the transaction being built has accepted so far, indexed for the conditions of the appends behind it."""
+
+    def __init__(self, heads: dict[Tag, TagHead]) -> None:
+        self.rows: list[EventRow] = []
+        self.idempotency: dict[bytes, IdempotencyRow] = {}
+        self.heads: dict[Tag, TagHead] = {}
+        self._committed = heads
+        self._by_tag: dict[Tag, list[tuple[str, frozenset[Tag]]]] = {}
+        self._types: set[str] = set()
+
+    def head(self, tag: Tag) -> TagHead:
+        return self.heads.get(tag) or self._committed[tag]
+
+    def add(self, rows: Sequence[EventRow], drafts: Sequence[Draft]) -> None:
+        self.rows += rows
+        for draft in drafts:
+            self._types.add(draft.type)
+            seen = (draft.type, frozenset(draft.tags))
+            for tag in draft.tags:
+                self._by_tag.setdefault(tag, []).append(seen)
+
+    def matches(self, item: QueryItem) -> bool:
+        """Whether an event accepted before in this transaction matches."""
+        if not item.tags:
+            return bool(self._types) if not item.types else not self._types.isdisjoint(item.types)
+        return any(
+            (not item.types or type in item.types) and tags.issuperset(item.tags)
+            for type, tags in self._by_tag.get(item.tags[0], ())
+        )
+
+
+class Sequencer:
+    """The one writer of a ledger in this process. `start` checks store and guard; then `submit` from anywhere."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        keys: KeyStore,
+        guard: Guard,
+        signer: Signer,
+        *,
+        clock: Callable[[], datetime],
+        queue_limit: int,
+        committed: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        self._engine = engine
+        self._keys = keys
+        self._guard = guard
+        self._signer = signer
+        self._verifier = Verifier.parse(engine.verifier)
+        self._origin = canonical.encode(engine.origin, "origin")
+        self._clock = clock
+        self._queue_limit = queue_limit
+        self._committed = committed
+        self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="prooftrail-sequencer", daemon=True)
+        self._submitting = threading.Lock()
+        self._stopped: Exception | None = None
+        self._tree = Tree(self._load_tile)
+        self._recorded_at = ""
+        self._guarded: bytes | None = None
+        self._heads: dict[Tag, TagHead] = {}
+
+    def start(self) -> None:
+        """Compare store, tree and guard, then accept work. Raises RolledBack or Tampered when they contradict."""
+        with self._guard.lock(), self._engine.begin() as transaction:
+            self._load(transaction.head)
+            self._check_guard(transaction.head)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish what was accepted, then stop. Idempotent."""
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
+        elif self._stopped is None:
+            self._stopped = StorageError("the ledger is closed")
+
+    def submit(self, append: Append, done: Callable[[Ticket], None] | None = None) -> Ticket:
+        """Queue an append. Raises Busy when the queue is full and Stopped after a failure; then nothing was queued."""
+        ticket = Ticket(append, done)
+        # Under the lock nothing is queued behind the last look that the closing thread takes.
+        with self._submitting:
+            if self._stopped is not None:
+                raise Stopped(f"nothing is recorded any more: {self._stopped}") from self._stopped
+            if self._queue.qsize() >= self._queue_limit:
+                raise Busy(f"{self._queue_limit} commands are waiting already")
+            self._queue.put(ticket)
+        return ticket
+
+    # --- the thread ------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            ticket = self._queue.get()
+            batch: list[Ticket] = []
+            room = MAX_BATCH_BYTES
+            while True:
+                if ticket is None:
+                    closing = True
+                    break
+                batch.append(ticket)
+                room -= ticket.append.size_bytes()
+                if len(batch) == MAX_BATCH or room <= 0:
+                    break
+                try:
+                    ticket = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+            if batch:
+                self._settle(batch)
+        with self._submitting:
+            self._stopped = self._stopped or StorageError("the ledger is closed")
+        self._refuse_waiting()
+
+    def _settle(self, batch: Sequence[Ticket]) -> None:
+        if self._stopped is not None:
+            return self._refuse(batch)
+        try:
+            outcomes = self._commit([ticket.append for ticket in batch])
+        except Exception as error:
+            # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a restart
+            # has read the file again. Our own bugs end here too, rather than in a thread that dies in silence.
+            self._stopped = error
+            return self._refuse(batch)
+        for ticket, outcome in zip(batch, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                ticket.settle(None, outcome)
+            else:
+                ticket.settle(outcome)
+        return None
+
+    def _refuse(self, batch: Iterable[Ticket]) -> None:
+        for ticket in batch:
+            stopped = Stopped(f"not acknowledged: {self._stopped}")
+            stopped.__cause__ = self._stopped
+            ticket.settle(None, stopped)
+
+    def _refuse_waiting(self) -> None:
+        while True:
+            try:
+                ticket = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            if ticket is not None:
+                self._refuse([ticket])
+
+    # --- one transaction -------------------------------------------------------------------------------------
+
+    def _commit(self, appends: Sequence[Append]) -> list[Outcome | LedgerError]:
+        with self._guard.lock():
+            with self._engine.begin() as transaction:
+                if transaction.head.size != self._tree.size:
+                    # Another process appended since our last transaction.
+                    self._load(transaction.head)
+                self._check_guard(transaction.head)
+                # New keys are durable before the first event under them. A crash after this leaves unused keys.
+                lost = self._keys.persist([key for append in appends for key in append.new_keys])
+                before = self._tree.snapshot()
+                try:
+                    outcomes, pending = self._decide(transaction, appends, lost)
+                    if not pending.rows:
+                        return [self._final(outcome, b"") for outcome in outcomes]
+                    size = self._tree.size
+                    checkpoint = Checkpoint(self._engine.origin, size, self._tree.root())
+                    note = sign_checkpoint(checkpoint, self._signer)
+                    tiles = [Tile(*tile) for tile in self._tree.take_full_tiles()]
+                    transaction.insert(Batch(pending.rows, tiles, list(pending.idempotency.values()), size, note))
+                    transaction.commit()
+                except BaseException:
+                    self._tree.rollback(before)
+                    raise
+            # Durable from here. A crash now leaves the guard one transaction behind: the next start sees that the
+            # tree extends it and goes on. Nobody has been told yet, so nothing acknowledged depends on the guard.
+            self._tree.commit()
+            self._guard.write(note)
+            self._guarded = note
+        self._heads.update(pending.heads)
+        self._committed(size)
+        return [self._final(outcome, note) for outcome in outcomes]
+
+    def _decide(
+        self, transaction: Transaction, appends: Sequence[Append], lost: set[KeyId]
+    ) -> tuple[list[Outcome | LedgerError | tuple[int, tuple[bytes, ...]]], _Pending]:
+        """Decide each append in turn: an error, a replay, or (first index, entries) added to the tree."""
+        now = max(format_moment(self._clock()), self._recorded_at)
+        recorded_at = now.encode()
+        heads = self._load_heads(transaction, appends)
+        failed = self._failed_conditions(transaction, appends, heads)
+        used = transaction.idempotent({append.idempotency[0] for append in appends if append.idempotency})
+        pending = _Pending(heads)
+        outcomes: list[Outcome | LedgerError | tuple[int, tuple[bytes, ...]]] = []
+        for number, append in enumerate(appends):
+            if append.idempotency is not None:
+                key, content = append.idempotency
+                earlier = used.get(key) or pending.idempotency.get(key)
+                if earlier is not None:
+                    outcomes.append(Replayed(earlier) if earlier.content == content else IdempotencyMismatch())
+                    continue
+            if not lost.isdisjoint(append.new_keys):
+                outcomes.append(lost_keys(lost.intersection(append.new_keys)))
+                continue
+            condition = append.condition
+            if number in failed or (condition is not None and self._fails_inside(condition, pending)):
+                outcomes.append(Conflict("something was recorded in this command's boundary since it was read"))
+                continue
+            try:
+                rows, changed = self._rows(append, pending, recorded_at)
+            except LedgerError as error:
+                outcomes.append(error)
+                continue
+            for event in rows:
+                self._tree.append(event.leaf)
+            pending.heads.update(changed)
+            pending.add(rows, append.drafts)
+            if append.idempotency is not None:
+                pending.idempotency[key] = IdempotencyRow(key, content, rows[0].index, len(rows))
+            outcomes.append((rows[0].index, tuple(row.entry for row in rows)))
+        if pending.rows:
+            self._recorded_at = now
+        return outcomes, pending
+
+    def _rows(self, append: Append, pending: _Pending, recorded_at: bytes) -> tuple[list[EventRow], dict[Tag, TagHead]]:
+        """Build the entries of one append; nothing is changed until all of them fit."""
+        rows: list[EventRow] = []
+        changed: dict[Tag, TagHead] = {}
+        index = self._tree.size
+        for draft, boxes in zip(append.drafts, append.boxes, strict=True):
+            tags: list[tuple[Tag, int]] = []
+            links: list[tuple[bytes, int, int | None]] = []
+            for tag in draft.tags:
+                head = changed.get(tag) or pending.head(tag)
+                n = head.n + 1
+                tags.append((tag, n))
+                links.append((canonical.encode_trusted(tag), n, head.last))
+                changed[tag] = TagHead(n, index)
+            entry = draft.entry(index, self._origin, recorded_at, links)
+            rows.append(EventRow(index, draft.type, entry, leaf_hash(entry), tags, boxes))
+            index += 1
+        return rows, changed
+
+    def _load_heads(self, transaction: Transaction, appends: Sequence[Append]) -> dict[Tag, TagHead]:
+        """Return the heads of all tags that the batch names, read from the store once."""
+        wanted = {tag for append in appends for draft in append.drafts for tag in draft.tags}
+        for append in appends:
+            if append.condition is not None:
+                wanted.update(tag for item in append.condition.query for tag in item.tags)
+        if len(self._heads) > _CACHED_HEADS:
+            self._heads.clear()
+        self._heads.update(transaction.tag_heads([tag for tag in wanted if tag not in self._heads]))
+        return self._heads
+
+    def _failed_conditions(
+        self, transaction: Transaction, appends: Sequence[Append], heads: dict[Tag, TagHead]
+    ) -> set[int]:
+        """Return which appends fail on what is committed already. Most are settled by the heads alone."""
+        unsure: list[int] = []
+        conditions: list[Condition] = []
+        for number, append in enumerate(appends):
+            condition = append.condition
+            if condition is None:
+                continue
+            items = condition.query or (QueryItem(),)
+            if any(_may_match(item, condition.after, transaction.head.size, heads) for item in items):
+                unsure.append(number)
+                conditions.append(condition)
+        if not unsure:
+            return set()
+        return {number for number, failed in zip(unsure, transaction.failed(conditions), strict=True) if failed}
+
+    @staticmethod
+    def _fails_inside(condition: Condition, pending: _Pending) -> bool:
+        if not condition.query:
+            return bool(pending.rows)
+        return any(pending.matches(item) for item in condition.query)
+
+    def _final(
+        self, outcome: Outcome | LedgerError | tuple[int, tuple[bytes, ...]], note: bytes
+    ) -> Outcome | LedgerError:
+        if not isinstance(outcome, tuple):
+            return outcome
+        first, entries = outcome
+        proofs = tuple(self._tree.inclusion_proof(first + i) for i in range(len(entries)))
+        return Committed(first, entries, proofs, note)
+
+    # --- store, tree and guard agree -------------------------------------------------------------------------
+
+    def _load(self, head: Head) -> None:
+        """Take up the log as it is in the store; its tree must be the one of its last checkpoint."""
+        self._heads.clear()
+        self._tree = Tree.load(head.size, self._load_tile, self._engine.leaves)
+        self._recorded_at = parse(head.last_entry).recorded_at if head.last_entry is not None else ""
+        if head.size == 0:
+            return
+        last = self._engine.checkpoint()
+        if last is None:
+            raise Tampered("start", f"there are {head.size} entries but no checkpoint")
+        checkpoint = open_checkpoint(last[1], self._verifier, self._engine.origin)
+        if checkpoint.size != head.size or checkpoint.root != self._tree.root():
+            raise Tampered(
+                "start",
+                f"the {head.size} entries are not the {checkpoint.size} of the last checkpoint; "
+                "run `prooftrail verify` and restore from a backup",
+            )
+        if (
+            head.last_entry is not None
+            and leaf_hash(head.last_entry) != self._engine.leaves(head.size - 1, head.size)[0]
+        ):
+            raise Tampered("start", f"entry {head.size - 1} is not the one that was hashed")
+
+    def _check_guard(self, head: Head) -> None:
+        """Refuse to go on unless the log extends the last checkpoint that was ever signed for it."""
+        kept = self._guard.read()
+        if kept == self._guarded and kept is not None:
+            return
+        if kept is None:
+            if head.size:
+                raise RolledBack("guard", f"the guard is empty but the log has {head.size} entries: it was replaced")
+            return
+        signed = open_checkpoint(kept, self._verifier, self._engine.origin)
+        if signed.size > head.size:
+            raise RolledBack(
+                "guard",
+                f"the database has {head.size} entries, but a checkpoint of {signed.size} was signed: it was rolled back "
+                "or truncated. Restore the newest backup",
+            )
+        if self._tree.root(signed.size) != signed.root:
+            raise RolledBack(
+                "guard", f"the first {signed.size} entries are not the ones that were signed: it is a copy"
+            )
+        self._guarded = kept
+
+    def _load_tile(self, level: int, n: int) -> bytes:
+        hashes = self._engine.tile(level, n)
+        if hashes is None:
+            raise Tampered("tree", f"tile {level}/{n} is missing")
+        return hashes
+
+
+def _may_match(item: QueryItem, after: int, size: int, heads: dict[Tag, TagHead]) -> bool:
+    """Whether a committed event with position > `after` could match: its last event with each tag decides."""
+    if not item.tags:
+        return size > after
+    for tag in item.tags:
+        last = heads[tag].last
+        if last is None or last < after:
+            return False
+    return True

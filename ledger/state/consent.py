@@ -1,0 +1,36 @@
+"""Which consents of a subject are live."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ledger.command import Boundary, Past, selector
+from ledger.events import ConsentGiven, ConsentWithdrawn
+from ledger.vocabulary import ConsentId, Purpose, RecipientId, SubjectId, Word, subject_tag
+
+
+def consents(subject_id: SubjectId) -> Boundary:
+    """The boundary of `live_consents`."""
+    return (selector(ConsentGiven, ConsentWithdrawn, tags=[subject_tag(subject_id)]),)
+
+
+def live_consents(past: Past, subject_id: SubjectId) -> dict[ConsentId, ConsentGiven]:
+    """Return the consents of a subject that were given and not withdrawn, oldest first."""
+    live: dict[ConsentId, ConsentGiven] = {}
+    for recorded in past.all:
+        match recorded.event:
+            case ConsentGiven(consent_id=consent_id, subject_id=owner) as given if owner == subject_id:
+                live[consent_id] = given
+            case ConsentWithdrawn(consent_id=consent_id, subject_id=owner) if owner == subject_id:
+                live.pop(consent_id, None)
+    return live
+
+
+def permission(
+    past: Past, subject_id: SubjectId, *, recipient_id: RecipientId, purpose: Purpose, fields: Collection[Word]
+) -> ConsentGiven | None:
+    """Return a live consent for exactly this recipient and purpose that names every one of `fields`, or None."""
+    for consent in live_consents(past, subject_id).values():
+        if (consent.recipient_id, consent.purpose) == (recipient_id, purpose) and set(fields) <= set(consent.fields):
+            return consent
+    return None

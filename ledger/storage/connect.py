@@ -1,0 +1,109 @@
+"""Opening a SQLite file the one safe way: WAL, synchronous=FULL, secure_delete, a checksum on every page.
+
+Every page carries a checksum (SQLite's `cksumvfs`, shipped in the apsw wheel): SQLite alone does not notice a bit
+that flips inside a value. Both the ledger and the key store are opened here; what is in them is theirs.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Final
+
+import apsw
+import apsw.sqlite_extra
+
+from ledger.errors import StorageError
+
+# "Prft": SQLite's application_id tells our files from any other database (sqlite.org/fileformat2.html §1.3.14).
+LEDGER_APPLICATION_ID: Final = 0x50726674
+KEYS_APPLICATION_ID: Final = 0x5072666B
+PROJECTIONS_APPLICATION_ID: Final = 0x50726670
+
+# cksumvfs keeps its checksum in the last 8 bytes of each page.
+_CHECKSUM_BYTES: Final = 8
+_VFS: Final = "cksmvfs"
+
+BUSY_TIMEOUT_MS: Final = 10_000
+
+_load_lock = threading.Lock()
+
+
+def connect(
+    path: Path,
+    *,
+    application_id: int,
+    version: int,
+    create: bool = False,
+    read_only: bool = False,
+    cache_kib: int = 16_384,
+) -> apsw.Connection:
+    """Return a connection to our SQLite file at `path`.
+
+    With `create` an absent file is made: page checksums on, `application_id` and `user_version` set. Raises
+    StorageError when the file is absent, not ours, of a newer version, or damaged. Committed means durable: WAL with
+    synchronous=FULL syncs at each commit. The connection may be used by one thread at a time.
+    """
+    _load_checksums()
+    if not create and not path.is_file():
+        raise StorageError(f"{path}: no such file; `prooftrail init` makes a new ledger")
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
+    if create:
+        flags |= apsw.SQLITE_OPEN_CREATE
+    try:
+        connection = apsw.Connection(str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, vfs=_VFS)
+    except apsw.Error as error:
+        raise StorageError(f"{path}: cannot be opened ({error})") from error
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+        if create and not connection.pragma("application_id"):
+            _initialise(connection, path, application_id, version)
+        _check_ours(connection, path, application_id, version)
+        connection.execute(
+            f"PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; "
+            f"PRAGMA trusted_schema = OFF; PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY;"
+            f"PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432"
+        )
+    except apsw.Error as error:
+        connection.close()
+        raise StorageError(f"{path}: {_reason(error)}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _load_checksums() -> None:
+    with _load_lock:
+        if _VFS not in apsw.vfs_names():
+            # Any connection registers the VFS for the whole process, on top of the default one.
+            with apsw.Connection(":memory:") as loader:
+                apsw.sqlite_extra.load(loader, "cksumvfs")
+            loader.close()
+
+
+def _initialise(connection: apsw.Connection, path: Path, application_id: int, version: int) -> None:
+    if connection.execute("SELECT count(*) FROM sqlite_schema").get:
+        raise StorageError(f"{path}: is another program's database; nothing was changed in it")
+    connection.reserve_bytes("main", _CHECKSUM_BYTES)
+    # Fetched to its end: a statement that is still open would keep the first page from being written.
+    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+    connection.execute(f"PRAGMA user_version = {version}; PRAGMA application_id = {application_id}")
+
+
+def _check_ours(connection: apsw.Connection, path: Path, application_id: int, version: int) -> None:
+    if connection.pragma("application_id") != application_id:
+        raise StorageError(f"{path}: is not this kind of Prooftrail database; nothing was changed in it")
+    found = connection.pragma("user_version")
+    if found > version:
+        raise StorageError(f"{path}: is of version {found}, this program knows {version}: install a newer prooftrail")
+    if connection.pragma("checksum_verification") != "1":
+        raise StorageError(f"{path}: has lost its page checksums; restore it from a backup")
+
+
+def _reason(error: apsw.Error) -> str:
+    if isinstance(error, apsw.NotADBError):
+        return "is not a database at all; nothing was changed in it"
+    if isinstance(error, apsw.IOError | apsw.CorruptError):
+        return f"is damaged ({error}); restore it from a backup"
+    return str(error)

@@ -1,0 +1,197 @@
+"""The storage contract: what a ledger needs of an engine, in set-wise steps so that a batch costs few round trips.
+
+An engine keeps entries, tags, sealed values, tiles, checkpoints and idempotency keys, and gives one writer at a time
+a transaction. It knows no rule, no key and no signature. Every engine passes tests/storage/contract.py.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from types import TracebackType
+from typing import Final
+
+import msgspec
+
+from ledger.sealing import Box
+from ledger.vocabulary import KeyId, Tag
+
+# Rows that one read takes from the store at a time: flat memory whatever the size of the answer.
+PAGE: Final = 1_000
+
+
+class QueryItem(msgspec.Struct, frozen=True):
+    """Matches events of any of `types` (all, when empty) that carry every one of `tags`."""
+
+    types: tuple[str, ...] = ()
+    tags: tuple[Tag, ...] = ()
+
+
+Query = tuple[QueryItem, ...]
+"""Matches an event that any item matches; an empty query matches every event."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """An entry as it lies in the store."""
+
+    index: int
+    entry: bytes
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The end of the log under the write lock: its size and the last entry, None in an empty log."""
+
+    size: int
+    last_entry: bytes | None
+
+
+class TagHead(msgspec.Struct, frozen=True):
+    """How many events a tag has, and the index of the last one (None when it has none)."""
+
+    n: int
+    last: int | None
+
+
+NO_EVENTS: Final = TagHead(0, None)
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """All that one event adds to the store."""
+
+    index: int
+    type: str
+    entry: bytes
+    leaf: bytes
+    tags: Sequence[tuple[Tag, int]]
+    boxes: Sequence[Box]
+
+
+class IdempotencyRow(msgspec.Struct, frozen=True):
+    """Which `count` entries from index `first` a request made. Key and content are keyed digests (32 bytes)."""
+
+    key: bytes
+    content: bytes
+    first: int
+    count: int
+
+
+class Tile(msgspec.Struct, frozen=True):
+    """A full tile: 256 hashes of 32 bytes."""
+
+    level: int
+    n: int
+    hashes: bytes
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What one transaction inserts."""
+
+    events: Sequence[EventRow]
+    tiles: Sequence[Tile]
+    idempotency: Sequence[IdempotencyRow]
+    size: int
+    checkpoint: bytes
+
+
+class Condition(msgspec.Struct, frozen=True):
+    """Fails when an event with position > `after` matches. Positions are index + 1."""
+
+    query: Query
+    after: int
+
+
+class Transaction(ABC):
+    """The one writer's transaction. Leaving without `commit` undoes everything."""
+
+    head: Head
+
+    @abstractmethod
+    def tag_heads(self, tags: Collection[Tag]) -> dict[Tag, TagHead]:
+        """Return the head of each tag, NO_EVENTS for an unused one."""
+
+    @abstractmethod
+    def failed(self, conditions: Sequence[Condition]) -> list[bool]:
+        """Return for each condition whether a committed event fails it."""
+
+    @abstractmethod
+    def idempotent(self, keys: Collection[bytes]) -> dict[bytes, IdempotencyRow]:
+        """Return the rows of those keys that were used before."""
+
+    @abstractmethod
+    def insert(self, batch: Batch) -> None:
+        """Insert a batch."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make all of it durable and visible at once. Raises StorageError; then it may or may not be there."""
+
+    @abstractmethod
+    def __enter__(self) -> Transaction: ...
+
+    @abstractmethod
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Engine(ABC):
+    """A store of one ledger. Reads may run in any thread beside the writer and see committed batches whole."""
+
+    origin: str
+    verifier: str
+
+    @abstractmethod
+    def begin(self) -> Transaction:
+        """Start the transaction of the one writer; waits for another process that holds it."""
+
+    @abstractmethod
+    def size(self) -> int:
+        """Return the number of committed entries."""
+
+    @abstractmethod
+    def entries(self, first: int = 0, end: int | None = None) -> Iterator[Stored]:
+        """Yield entries `first` ≤ index < `end` (the size at the call, when None) in order, read in pages."""
+
+    @abstractmethod
+    def select(self, query: Query, *, after: int = 0, end: int, limit: int | None = None) -> Iterator[Stored]:
+        """Yield the matching entries with `after` < position ≤ `end` in order, at most `limit`, read in pages."""
+
+    @abstractmethod
+    def entry(self, index: int) -> bytes | None:
+        """Return an entry, or None beyond the end."""
+
+    @abstractmethod
+    def leaves(self, first: int, end: int) -> list[bytes]:
+        """Return the leaf hashes `first` ≤ index < `end`; at most 256 are asked for."""
+
+    @abstractmethod
+    def tile(self, level: int, n: int) -> bytes | None:
+        """Return the hashes of a full tile (8,192 bytes), or None."""
+
+    @abstractmethod
+    def boxes(self, index: int) -> list[Box]:
+        """Return the sealed rows of an event that are still there."""
+
+    @abstractmethod
+    def boxes_between(self, first: int, end: int) -> Iterator[tuple[int, Box]]:
+        """Yield the sealed rows of `first` ≤ index < `end` in order of index, read in pages."""
+
+    @abstractmethod
+    def delete_boxes(self, key_ids: Collection[KeyId], end: int) -> int:
+        """Delete the sealed rows under these keys of events below `end`, from the file and its log; return how many."""
+
+    @abstractmethod
+    def checkpoint(self, size: int | None = None) -> tuple[int, bytes] | None:
+        """Return (size, note) of the first checkpoint of at least `size` entries, or of the last one."""
+
+    @abstractmethod
+    def checkpoints(self) -> Iterator[tuple[int, bytes]]:
+        """Yield every checkpoint in order, read in pages."""
+
+    @abstractmethod
+    def find_idempotent(self, key: bytes) -> IdempotencyRow | None:
+        """Return the row of an idempotency key that was used before."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection."""

@@ -1,0 +1,91 @@
+"""The guard: the last signed checkpoint, in a file of its own, outside the database.
+
+It is what refuses a database that was rolled back, truncated or cloned: nothing is signed that does not extend what
+the guard holds. Its lock also makes one signer at a time of several processes. Put it on another disk if you can.
+
+Two slots of 4 KiB are written in turn, each with a checksum: a write that is torn by a crash leaves the other one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ledger.errors import StorageError, Tampered
+
+_SLOT_BYTES: Final = 4_096
+_MAGIC: Final = b"prooftrail-guard-v1\n"
+_HEAD_BYTES: Final = len(_MAGIC) + 8 + 2
+MAX_NOTE_BYTES: Final = _SLOT_BYTES - _HEAD_BYTES - 32
+
+
+class Guard:
+    """The second store of the last signed checkpoint. One instance a process; `lock` excludes other processes."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        try:
+            self._file = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise StorageError(
+                f"{path}: the guard cannot be opened ({error.strerror}); without it a rolled-back ledger could not be told"
+            ) from error
+        self._path = path
+        self._sequence = 0
+        self._last: bytes | None = None
+
+    def close(self) -> None:
+        os.close(self._file)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the right to sign. Waits for another process; the system frees it when its holder dies."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def read(self) -> bytes | None:
+        """Return the last note that was kept, None when none ever was. Raises Tampered when both slots are damaged."""
+        found: list[tuple[int, bytes]] = []
+        data = os.pread(self._file, 2 * _SLOT_BYTES, 0)
+        for start in range(0, len(data), _SLOT_BYTES):
+            slot = _parse(data[start : start + _SLOT_BYTES])
+            if slot is not None:
+                found.append(slot)
+        if not found:
+            if data.strip(b"\x00"):
+                raise Tampered("guard", f"{self._path} is damaged in both slots")
+            return None
+        self._sequence, self._last = max(found)
+        return self._last
+
+    def write(self, note: bytes) -> None:
+        """Keep a note instead of the last one. Durable when it returns. Call it under `lock`, after `read`."""
+        assert len(note) <= MAX_NOTE_BYTES
+        sequence = self._sequence + 1
+        body = _MAGIC + sequence.to_bytes(8, "big") + len(note).to_bytes(2, "big") + note
+        slot = (body + hashlib.sha256(body).digest()).ljust(_SLOT_BYTES, b"\x00")
+        try:
+            # The newest slot is the other one; if this write is torn, that one still holds.
+            os.pwrite(self._file, slot, (sequence % 2) * _SLOT_BYTES)
+            os.fdatasync(self._file)
+        except OSError as error:
+            raise StorageError(f"{self._path}: the guard cannot be written ({error.strerror})") from error
+        self._sequence, self._last = sequence, note
+
+
+def _parse(slot: bytes) -> tuple[int, bytes] | None:
+    if not slot.startswith(_MAGIC) or len(slot) < _SLOT_BYTES:
+        return None
+    sequence = int.from_bytes(slot[len(_MAGIC) : len(_MAGIC) + 8], "big")
+    end = _HEAD_BYTES + int.from_bytes(slot[len(_MAGIC) + 8 : _HEAD_BYTES], "big")
+    if end > _HEAD_BYTES + MAX_NOTE_BYTES or hashlib.sha256(slot[:end]).digest() != slot[end : end + 32]:
+        return None
+    return sequence, slot[_HEAD_BYTES:end]

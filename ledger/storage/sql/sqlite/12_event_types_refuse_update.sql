@@ -1,0 +1,4 @@
+CREATE TRIGGER event_types_refuse_update BEFORE UPDATE ON event_types
+BEGIN
+    SELECT RAISE(ABORT, 'event_types are facts: they are inserted, never changed or deleted');
+END;

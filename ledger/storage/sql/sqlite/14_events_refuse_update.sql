@@ -1,0 +1,4 @@
+CREATE TRIGGER events_refuse_update BEFORE UPDATE ON events
+BEGIN
+    SELECT RAISE(ABORT, 'events are facts: they are inserted, never changed or deleted');
+END;

@@ -1,0 +1,4 @@
+CREATE TRIGGER event_tags_refuse_delete BEFORE DELETE ON event_tags
+BEGIN
+    SELECT RAISE(ABORT, 'event_tags are facts: they are inserted, never changed or deleted');
+END;

@@ -1,0 +1,428 @@
+"""The engine on SQLite through APSW: the embedded default.
+
+One writing connection (`BEGIN IMMEDIATE`), one reading connection a thread, WAL, synchronous=FULL. Triggers refuse to
+change or delete facts. A query by several tags walks the rarest one and probes the others, so a tag that stands on
+every event costs nothing.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+import apsw
+
+from ledger.errors import StorageError
+from ledger.sealing import Box
+from ledger.storage.connect import LEDGER_APPLICATION_ID, connect
+from ledger.storage.engine import (
+    NO_EVENTS,
+    PAGE,
+    Batch,
+    Condition,
+    Engine,
+    Head,
+    IdempotencyRow,
+    Query,
+    QueryItem,
+    Stored,
+    TagHead,
+    Transaction,
+)
+from ledger.vocabulary import KeyId, Tag
+
+SCHEMA_VERSION: Final = 1
+
+# The working set of a million-event ledger (the upper pages of the tag index) stays in this cache.
+WRITER_CACHE_KIB: Final = 131_072
+READER_CACHE_KIB: Final = 16_384
+
+_HEAD: Final = "SELECT idx, entry FROM events ORDER BY idx DESC LIMIT 1"
+_TAG_HEAD: Final = "SELECT n, idx FROM event_tags WHERE tag = ? ORDER BY idx DESC LIMIT 1"
+
+# An answer that is read in pages, each ordered by index: SQL with its parameters but the lower bound and the limit.
+_Stream = tuple[str, tuple[Any, ...]]
+
+
+class SqliteEngine(Engine):
+    """A ledger in one SQLite file. Raises StorageError when the file is absent, not ours, newer or damaged."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._types: dict[str, int] = {}
+        self._write_lock = threading.Lock()
+        self._local = threading.local()
+        self._readers: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
+        self._writer = self._connect(cache_kib=WRITER_CACHE_KIB)
+        with _storage_errors(self._path):
+            row = self._writer.execute("SELECT origin, verifier FROM ledger").fetchone()
+        if row is None:
+            raise StorageError(f"{path}: `prooftrail init` was interrupted here; remove the directory and run it again")
+        self.origin, self.verifier = row
+
+    @classmethod
+    def create(cls, path: Path, *, origin: str, verifier: str) -> SqliteEngine:
+        """Make a ledger's database. Safe when several processes do it at once: the first one names the ledger."""
+        connection = connect(path, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION, create=True)
+        try:
+            with _storage_errors(path):
+                connection.execute("BEGIN IMMEDIATE")
+                if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
+                    for statement in _schema():
+                        connection.execute(statement)
+                    connection.execute("INSERT INTO ledger VALUES (1, ?, ?)", (origin, verifier))
+                connection.execute("COMMIT")
+        finally:
+            connection.close()
+        return cls(path)
+
+    def close(self) -> None:
+        for reader in list(self._readers):
+            reader.close()
+        self._writer.close()
+
+    def begin(self) -> SqliteTransaction:
+        return SqliteTransaction(self._writer, self._write_lock, self._path, self._types)
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def size(self) -> int:
+        row = self._read("SELECT max(idx) FROM events")
+        return 0 if row is None or row[0] is None else int(row[0]) + 1
+
+    def entry(self, index: int) -> bytes | None:
+        row = self._read("SELECT entry FROM events WHERE idx = ?", index)
+        return None if row is None else row[0]
+
+    def entries(self, first: int = 0, end: int | None = None) -> Iterator[Stored]:
+        end = self.size() if end is None else end
+        stream = ("SELECT idx, entry FROM events WHERE idx < ? AND idx >= ? ORDER BY idx LIMIT ?", (end,))
+        return self._pages(stream, first)
+
+    def select(self, query: Query, *, after: int = 0, end: int, limit: int | None = None) -> Iterator[Stored]:
+        if not query:
+            found = self.entries(after, end)
+        else:
+            streams = [stream for item in query for stream in self._streams(item, end)]
+            page = PAGE if limit is None else min(limit, PAGE)
+            if len(streams) == 1:
+                found = self._pages(streams[0], after, page)
+            else:
+                found = _merge([self._pages(stream, after, page) for stream in streams])
+        return found if limit is None else _first(found, limit)
+
+    def leaves(self, first: int, end: int) -> list[bytes]:
+        return [
+            row[0] for row in self._rows("SELECT leaf FROM events WHERE idx >= ? AND idx < ? ORDER BY idx", first, end)
+        ]
+
+    def tile(self, level: int, n: int) -> bytes | None:
+        row = self._read("SELECT hashes FROM tiles WHERE level = ? AND n = ?", level, n)
+        return None if row is None else row[0]
+
+    def boxes(self, index: int) -> list[Box]:
+        rows = self._rows("SELECT key_id, box FROM sealed WHERE idx = ? ORDER BY key_id", index)
+        return [Box(KeyId(key_id), box) for key_id, box in rows]
+
+    def boxes_between(self, first: int, end: int) -> Iterator[tuple[int, Box]]:
+        query = "SELECT idx, key_id, box FROM sealed WHERE idx >= ? AND idx < ? ORDER BY idx, key_id"
+        # By index range, not by count: one event may have several rows, and boxes may be as large as an order.
+        for start in range(first, end, 64):
+            for index, key_id, box in self._rows(query, start, min(start + 64, end)):
+                yield index, Box(KeyId(key_id), box)
+
+    def checkpoint(self, size: int | None = None) -> tuple[int, bytes] | None:
+        if size is None:
+            row = self._read("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1")
+        else:
+            row = self._read("SELECT size, note FROM checkpoints WHERE size >= ? ORDER BY size LIMIT 1", size)
+        return None if row is None else (row[0], row[1])
+
+    def checkpoints(self) -> Iterator[tuple[int, bytes]]:
+        last = -1
+        while rows := self._rows("SELECT size, note FROM checkpoints WHERE size > ? ORDER BY size LIMIT ?", last, PAGE):
+            yield from rows
+            last = rows[-1][0]
+
+    def tags(self) -> Iterator[tuple[Tag, int, int]]:
+        """Yield every (tag, index, n) in order of index and tag, read in pages: what `fsck` compares."""
+        # The table is clustered by tag; one pass in that order is sequential, and `fsck` counts per index instead.
+        last: tuple[str, int] = ("", -1)
+        query = "SELECT tag, idx, n FROM event_tags WHERE (tag, idx) > (?, ?) ORDER BY tag, idx LIMIT ?"
+        while rows := self._rows(query, *last, PAGE):
+            yield from rows
+            last = rows[-1][:2]
+
+    def find_idempotent(self, key: bytes) -> IdempotencyRow | None:
+        row = self._read("SELECT * FROM idempotency WHERE key = ?", key)
+        return None if row is None else IdempotencyRow(*row)
+
+    # --- erasure ---------------------------------------------------------------------------------------------
+
+    def delete_boxes(self, key_ids: Collection[KeyId], end: int) -> int:
+        deleted = 0
+        with self._write_lock, _storage_errors(self._path), self._writer:
+            for key_id in key_ids:
+                self._writer.execute(
+                    "DELETE FROM sealed WHERE key_id = ? AND idx IN (SELECT idx FROM event_tags WHERE tag = ? AND idx < ?)",
+                    (key_id, f"key:{key_id}", end),
+                )
+                deleted += self._writer.changes()
+        with self._write_lock, _storage_errors(self._path):
+            # secure_delete zeroed the pages; what stood in them must leave the WAL too.
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return deleted
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    def _connect(self, *, read_only: bool = False, cache_kib: int) -> apsw.Connection:
+        return connect(
+            self._path,
+            application_id=LEDGER_APPLICATION_ID,
+            version=SCHEMA_VERSION,
+            read_only=read_only,
+            cache_kib=cache_kib,
+        )
+
+    def _reader(self) -> apsw.Connection:
+        reader: apsw.Connection | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = self._local.reader = self._connect(read_only=True, cache_kib=READER_CACHE_KIB)
+            self._readers.add(reader)
+        return reader
+
+    def _rows(self, sql: str, *parameters: Any) -> list[Any]:
+        with _storage_errors(self._path):
+            return self._reader().execute(sql, parameters).fetchall()
+
+    def _read(self, sql: str, *parameters: Any) -> Any:
+        with _storage_errors(self._path):
+            # fetchall resets the statement: an open read would hold back the WAL.
+            rows = self._reader().execute(sql, parameters).fetchall()
+        return rows[0] if rows else None
+
+    def _code(self, type: str) -> int | None:
+        code = self._types.get(type)
+        if code is None:
+            row = self._read("SELECT code FROM event_types WHERE type = ?", type)
+            if row is not None:
+                code = self._types[type] = row[0]
+        return code
+
+    def _streams(self, item: QueryItem, end: int) -> list[_Stream]:
+        codes = [code for code in map(self._code, item.types) if code is not None]
+        if item.types and not codes:
+            return []
+        return _streams(item, codes, end, lambda tag: self._read(_TAG_HEAD, tag))
+
+    def _pages(self, stream: _Stream, first: int, page: int = PAGE) -> Iterator[Stored]:
+        sql, parameters = stream
+        while rows := self._rows(sql, *parameters, first, page):
+            for row in rows:
+                yield Stored(row[0], row[1])
+            if len(rows) < page:
+                return
+            first, page = rows[-1][0] + 1, PAGE
+
+
+class SqliteTransaction(Transaction):
+    """`BEGIN IMMEDIATE` … `COMMIT` on the writing connection: durable when `commit` returns (synchronous=FULL)."""
+
+    def __init__(self, connection: apsw.Connection, lock: threading.Lock, path: Path, types: dict[str, int]) -> None:
+        self._connection = connection
+        self._lock = lock
+        self._path = path
+        self._types = types
+        self._new_types: dict[str, int] = {}
+
+    def __enter__(self) -> SqliteTransaction:
+        self._lock.acquire()
+        try:
+            with _storage_errors(self._path):
+                self._connection.execute("BEGIN IMMEDIATE")
+                row = self._connection.execute(_HEAD).fetchone()
+        except BaseException:
+            self._roll_back()
+            raise
+        self.head = Head(0, None) if row is None else Head(row[0] + 1, row[1])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._roll_back()
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except apsw.Error as failure:
+            # SQLite rolls back by itself after most I/O errors; a second failure adds nothing to the first.
+            if self._connection.in_transaction:
+                raise StorageError(f"{self._path}: cannot roll back ({failure})") from failure
+        finally:
+            self._lock.release()
+
+    def tag_heads(self, tags: Collection[Tag]) -> dict[Tag, TagHead]:
+        execute = self._connection.execute
+        heads: dict[Tag, TagHead] = {}
+        with _storage_errors(self._path):
+            for tag in tags:
+                row = execute(_TAG_HEAD, (tag,)).fetchone()
+                heads[tag] = NO_EVENTS if row is None else TagHead(row[0], row[1])
+        return heads
+
+    def failed(self, conditions: Sequence[Condition]) -> list[bool]:
+        with _storage_errors(self._path):
+            return [self._fails(condition) for condition in conditions]
+
+    def _fails(self, condition: Condition) -> bool:
+        if not condition.query:
+            return self.head.size > condition.after
+        execute = self._connection.execute
+        for item in condition.query:
+            codes = [code for code in map(self._code, item.types) if code is not None]
+            if item.types and not codes:
+                continue
+            streams = _streams(item, codes, self.head.size, lambda tag: execute(_TAG_HEAD, (tag,)).fetchone())
+            for sql, parameters in streams:
+                if execute(sql, (*parameters, condition.after, 1)).fetchall():
+                    return True
+        return False
+
+    def idempotent(self, keys: Collection[bytes]) -> dict[bytes, IdempotencyRow]:
+        found: dict[bytes, IdempotencyRow] = {}
+        with _storage_errors(self._path):
+            for key in keys:
+                row = self._connection.execute("SELECT * FROM idempotency WHERE key = ?", (key,)).fetchone()
+                if row is not None:
+                    found[key] = IdempotencyRow(*row)
+        return found
+
+    def insert(self, batch: Batch) -> None:
+        codes = {row.type: self._code_or_new(row.type) for row in batch.events}
+        insert = self._connection.executemany
+        with _storage_errors(self._path):
+            insert(
+                "INSERT INTO events VALUES (?, ?, ?, ?)",
+                ((row.index, codes[row.type], row.entry, row.leaf) for row in batch.events),
+            )
+            insert(
+                "INSERT INTO event_tags VALUES (?, ?, ?, ?)",
+                ((tag, row.index, n, codes[row.type]) for row in batch.events for tag, n in row.tags),
+            )
+            insert(
+                "INSERT INTO sealed VALUES (?, ?, ?)",
+                ((row.index, box.key_id, box.bytes) for row in batch.events for box in row.boxes),
+            )
+            if batch.tiles:
+                insert(
+                    "INSERT INTO tiles VALUES (?, ?, ?)", ((tile.level, tile.n, tile.hashes) for tile in batch.tiles)
+                )
+            if batch.idempotency:
+                insert(
+                    "INSERT INTO idempotency VALUES (?, ?, ?, ?)",
+                    ((row.key, row.content, row.first, row.count) for row in batch.idempotency),
+                )
+            self._connection.execute("INSERT INTO checkpoints VALUES (?, ?)", (batch.size, batch.checkpoint))
+
+    def commit(self) -> None:
+        with _storage_errors(self._path):
+            self._connection.execute("COMMIT")
+        # Only now: a code given in a transaction that was undone means nothing.
+        self._types.update(self._new_types)
+
+    def _code(self, type: str) -> int | None:
+        code = self._types.get(type) or self._new_types.get(type)
+        if code is None:
+            row = self._connection.execute("SELECT code FROM event_types WHERE type = ?", (type,)).fetchone()
+            if row is not None:
+                code = self._new_types[type] = row[0]
+        return code
+
+    def _code_or_new(self, type: str) -> int:
+        with _storage_errors(self._path):
+            code = self._code(type)
+            if code is None:
+                self._connection.execute("INSERT INTO event_types (type) VALUES (?)", (type,))
+                code = self._new_types[type] = self._connection.last_insert_rowid()
+            return code
+
+
+class _storage_errors:
+    """Turns what the engine raises into StorageError, which names the file and says what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, apsw.Error):
+            raise StorageError(f"{self._path}: {_advice(error)}") from error
+
+
+def _advice(error: apsw.Error) -> str:
+    if isinstance(error, apsw.FullError):
+        return "the disk is full; nothing more is recorded until there is space and the ledger is opened again"
+    if isinstance(error, apsw.BusyError):
+        return "another process has held the write lock for too long"
+    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA:
+        return "a page does not match its checksum: the file is damaged or was changed; restore it from a backup"
+    if isinstance(error, apsw.IOError):
+        return f"the disk failed ({error}); nothing more is recorded until the ledger is opened again"
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return f"the file is damaged ({error}); restore it from a backup"
+    return str(error)
+
+
+def _streams(
+    item: QueryItem, codes: Sequence[int], end: int, tag_head: Callable[[Tag], tuple[int, int] | None]
+) -> list[_Stream]:
+    """Return the ordered streams of an item: (sql, parameters) that still want the lower bound and the limit."""
+    if not item.tags:
+        if not item.types:
+            return [("SELECT idx, entry FROM events WHERE idx < ? AND idx >= ? ORDER BY idx LIMIT ?", (end,))]
+        # One stream a type: the index gives each in order, where an IN would sort the whole answer.
+        by_type = "SELECT idx, entry FROM events INDEXED BY events_by_type WHERE type = ? AND idx < ? AND idx >= ? ORDER BY idx LIMIT ?"
+        return [(by_type, (code, end)) for code in codes]
+    tags: list[Tag] = list(item.tags)
+    if len(tags) > 1:
+        heads = [(tag_head(tag), tag) for tag in set(tags)]
+        if any(head is None for head, _ in heads):
+            return []
+        tags = [tag for _, tag in sorted((head[0], tag) for head, tag in heads if head is not None)]
+    in_types = f" AND r.type IN ({', '.join('?' * len(codes))})" if codes else ""
+    probes = " AND EXISTS (SELECT 1 FROM event_tags o WHERE o.tag = ? AND o.idx = r.idx)" * (len(tags) - 1)
+    sql = (
+        "SELECT r.idx, e.entry FROM event_tags r CROSS JOIN events e ON e.idx = r.idx "
+        f"WHERE r.tag = ?{in_types}{probes} AND r.idx < ? AND r.idx >= ? ORDER BY r.idx LIMIT ?"
+    )
+    return [(sql, (tags[0], *codes, *tags[1:], end))]
+
+
+def _merge(streams: Iterable[Iterator[Stored]]) -> Iterator[Stored]:
+    last = -1
+    for stored in heapq.merge(*streams, key=lambda stored: stored.index):
+        if stored.index != last:
+            yield stored
+            last = stored.index
+
+
+def _first(found: Iterator[Stored], limit: int) -> Iterator[Stored]:
+    for _, stored in zip(range(limit), found, strict=False):
+        yield stored
+
+
+def _schema() -> list[str]:
+    files = resources.files("ledger.storage").joinpath("sql", "sqlite").iterdir()
+    return [file.read_text() for file in sorted(files, key=lambda file: file.name) if file.name.endswith(".sql")]

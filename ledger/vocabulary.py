@@ -1,0 +1,200 @@
+"""The closed words and id types of the ledger: ids, tags, purposes, legal bases, channels, roles.
+
+Ids are random UUIDs (version 4, lower case): opaque, so that they may stand in an immutable entry. Words are
+public and never derived from a person. Sources: GDPR; W3C DPV 2.3 (https://w3id.org/dpv) for purposes and legal
+bases, whose terms stand beside each word.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from enum import StrEnum
+from typing import Final, NewType
+
+from ledger.errors import Invalid
+
+SubjectId = NewType("SubjectId", str)
+ClientId = NewType("ClientId", str)
+ActorId = NewType("ActorId", str)
+RecipientId = NewType("RecipientId", str)
+ConsentId = NewType("ConsentId", str)
+DisclosureId = NewType("DisclosureId", str)
+OrderId = NewType("OrderId", str)
+CaseId = NewType("CaseId", str)
+KeyId = NewType("KeyId", str)
+EventId = NewType("EventId", str)
+Tag = NewType("Tag", str)
+Word = NewType("Word", str)
+Reference = NewType("Reference", str)
+Sha256Hex = NewType("Sha256Hex", str)
+MediaType = NewType("MediaType", str)
+Language = NewType("Language", str)
+
+_UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
+_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+
+
+class Role(StrEnum):
+    """Who acts. The permission matrix over these roles lives with the doors."""
+
+    SUBJECT = "subject"
+    CLIENT_USER = "client-user"
+    SUPPORT = "support"
+    OFFICER = "officer"  # the data protection officer, GDPR Art. 37
+    LAWYER = "lawyer"
+    AUDITOR = "auditor"
+    SERVICE = "service"
+    OPERATOR = "operator"
+
+
+class SubjectRole(StrEnum):
+    """In which role the company holds the subject's data (GDPR Art. 4(7), 4(8))."""
+
+    CONTROLLER = "controller"
+    PROCESSOR = "processor"
+
+
+class Purpose(StrEnum):
+    CONTRACT = "contract"  # dpv:FulfilmentOfContractualObligation
+    SERVICE = "service-provision"  # dpv:ServiceProvision
+    E_INVOICE = "e-invoice-delivery"  # dpv:DeliveryOfGoods, narrowed to e-invoices
+    OWN_OFFERS = "own-offers"  # dpv:DirectMarketing
+    PARTNER_OFFERS = "partner-offers"  # dpv:ThirdPartyMarketing
+    ACCOUNTING = "accounting"  # dpv:RecordManagement
+    LEGAL = "legal-compliance"  # dpv:LegalCompliance
+
+
+class LegalBasis(StrEnum):
+    CONSENT = "consent"  # GDPR Art. 6(1)(a), dpv:Consent
+    CONTRACT = "contract"  # GDPR Art. 6(1)(b), dpv:Contract
+    LEGAL_OBLIGATION = "legal-obligation"  # GDPR Art. 6(1)(c), dpv:LegalObligation
+    LEGITIMATE_INTEREST = "legitimate-interest"  # GDPR Art. 6(1)(f), dpv:LegitimateInterest
+
+
+class Channel(StrEnum):
+    SOFTWARE = "software"
+    EMAIL = "email"
+    PHONE = "phone"
+    POST = "post"
+    LINK = "link"
+    API = "api"
+
+
+class OrderChannel(StrEnum):
+    """The ways of clause 11: "client orders given via SmartAccounts software or email"."""
+
+    SOFTWARE = "software"
+    EMAIL = "email"
+
+
+class IdentifierKind(StrEnum):
+    EMAIL = "email"
+    PHONE = "phone"
+    PERSONAL_CODE = "personal-code"  # isikukood
+
+
+class SourceKind(StrEnum):
+    SUBJECT = "subject"
+    PUBLIC_REGISTER = "public-register"
+    ISSUER = "issuer"
+
+
+class RetentionClass(StrEnum):
+    """What decides how long a sealed value is kept; each class of a subject has a data key of its own."""
+
+    IDENTITY = "identity"
+    CONTRACT = "contract"
+    CONSENT_PROOF = "consent-proof"
+    ORDER = "order"
+    ACCOUNTING = "accounting"  # 7 years: Raamatupidamise seadus § 12
+    MARKETING = "marketing"
+
+
+class ErasureOutcome(StrEnum):
+    ERASED = "erased"
+    KEPT = "kept"
+
+
+def new_id() -> str:
+    """Return a fresh random id: UUID version 4, 122 random bits."""
+    return str(uuid.uuid4())
+
+
+def check_id(text: str, field: str) -> str:
+    """Return `text` if it is an id (UUID 4, lower case); else raise Invalid naming `field`."""
+    if not _UUID4.fullmatch(text):
+        raise Invalid(field, "is not an id: a random UUID (version 4) in lower case is needed")
+    return text
+
+
+def check_word(text: str, field: str) -> str:
+    """Return `text` if it is a public word such as `e-mail`: a–z, 0–9 and -, at most 64 characters."""
+    if not _WORD.fullmatch(text):
+        raise Invalid(field, "is not a word of a-z, 0-9 and '-' (at most 64 characters, a letter first)")
+    return text
+
+
+def check_reference(text: str, field: str) -> str:
+    """Return `text` if it is a reference number: letters, digits and ._/:-, at most 128 characters."""
+    if not _REFERENCE.fullmatch(text):
+        raise Invalid(field, "is not a reference: letters, digits and ._/:- only, at most 128 characters")
+    return text
+
+
+def check_sha256(text: str, field: str) -> str:
+    """Return `text` if it is a SHA-256 digest in 64 lower-case hexadecimal digits."""
+    if not _SHA256.fullmatch(text):
+        raise Invalid(field, "is not a SHA-256 digest in 64 lower-case hexadecimal digits")
+    return text
+
+
+def check_media_type(text: str, field: str) -> str:
+    """Return `text` if it is a bare media type such as application/xml (RFC 6838 §4.2, lower case)."""
+    if not _MEDIA_TYPE.fullmatch(text):
+        raise Invalid(field, "is not a media type such as application/xml, without parameters")
+    return text
+
+
+def check_language(text: str, field: str) -> str:
+    """Return `text` if it looks like a language tag such as `et` or `en-GB` (BCP 47)."""
+    if not _LANGUAGE.fullmatch(text):
+        raise Invalid(field, "is not a language tag such as et or en-GB")
+    return text
+
+
+def subject_tag(subject_id: SubjectId) -> Tag:
+    return Tag(f"subject:{subject_id}")
+
+
+def client_tag(client_id: ClientId) -> Tag:
+    return Tag(f"client:{client_id}")
+
+
+def consent_tag(consent_id: ConsentId) -> Tag:
+    return Tag(f"consent:{consent_id}")
+
+
+def disclosure_tag(disclosure_id: DisclosureId) -> Tag:
+    return Tag(f"disclosure:{disclosure_id}")
+
+
+def recipient_tag(recipient_id: RecipientId) -> Tag:
+    return Tag(f"recipient:{recipient_id}")
+
+
+def order_tag(order_id: OrderId) -> Tag:
+    return Tag(f"order:{order_id}")
+
+
+def case_tag(case_id: CaseId) -> Tag:
+    return Tag(f"case:{case_id}")
+
+
+def key_tag(key_id: KeyId) -> Tag:
+    """The tag of every event that is sealed under a data key: what a destruction of that key covers."""
+    return Tag(f"key:{key_id}")
