@@ -119,7 +119,8 @@ C = TypeVar("C", bound=Command)
 
 def command(cls: type[C]) -> type[C]:
     """Register a command under its NAME and read from its types how each field is checked."""
-    assert cls.NAME and cls.NAME not in BY_NAME, cls
+    assert cls.NAME
+    assert cls.NAME not in BY_NAME, cls
     hints = typing.get_type_hints(cls, include_extras=True)
     found = ((name, _checker(hints[name])) for name in cls.__struct_fields__)
     cls.CHECKS = tuple((name, check) for name, check in found if check is not None)

@@ -81,8 +81,8 @@ class Draft(msgspec.Struct, frozen=True):
     ) -> bytes:
         """Return the entry bytes at `index`; `ledger` and tag names come as JSON strings. Raises EntryTooLarge."""
         tags = b",".join(b"[%b,%d,%b]" % (tag, n, b"null" if prev is None else b"%d" % prev) for tag, n, prev in links)
-        entry = b'%b,"index":%d,"ledger":%b,"recorded_at":"%b","sealed":%b,"tags":[%b],"type":"%b","v":1}' % (
-            self.head, index, ledger, recorded_at, self.sealed, tags, self.type.encode(),
+        entry = b'%b,"index":%d,"ledger":%b,"recorded_at":"%b","sealed":%b,"tags":[%b],"type":%b,"v":1}' % (
+            self.head, index, ledger, recorded_at, self.sealed, tags, canonical.encode_trusted(self.type),
         )  # fmt: skip
         if len(entry) > MAX_ENTRY_BYTES:
             raise EntryTooLarge(size=len(entry), limit=MAX_ENTRY_BYTES)

@@ -110,7 +110,8 @@ BY_TOPIC: dict[str, type[Event]] = {}
 def event(cls: type[T]) -> type[T]:
     """Register an event class under its TOPIC and read from its types which fields are personal."""
     assert issubclass(cls, Event)
-    assert cls.TOPIC and cls.TOPIC not in BY_TOPIC, cls
+    assert cls.TOPIC
+    assert cls.TOPIC not in BY_TOPIC, cls
     hints = typing.get_type_hints(cls, include_extras=True)
     marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
     cls.PERSONAL = tuple(name for name, mark in marks.items() if _PERSONAL in mark)

@@ -11,7 +11,7 @@ import os
 import threading
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.errors import Conflict, StorageError
 from ledger.sealing import NONCE_BYTES, Random
-from ledger.storage.connect import KEYS_APPLICATION_ID, connect
+from ledger.storage.connect import KEYS_APPLICATION_ID, connect, damaged_pages
 from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole, new_id
 
 KEY_BYTES: Final = 32
@@ -189,6 +189,22 @@ class KeyStore:
             except apsw.Error as error:
                 raise StorageError(f"{self._path}: cannot be written ({error})") from error
 
+    def check(self) -> Iterator[str]:
+        """Yield what is wrong with the store: damaged pages, keys that do not open under the key-encryption key."""
+        connection = connect(self._path, application_id=KEYS_APPLICATION_ID, version=_VERSION)
+        try:
+            for page in damaged_pages(connection, self._path):
+                yield f"{self._path.name}: page {page} does not match its checksum"
+            for row in connection.execute("SELECT * FROM data_keys"):
+                try:
+                    self._unwrap(row)
+                except StorageError:
+                    yield f"{self._path.name}: key {row[0]} does not open under the key-encryption key"
+        except apsw.Error as error:
+            yield f"{self._path.name}: cannot be read ({error})"
+        finally:
+            connection.close()
+
     # --- other secrets ---------------------------------------------------------------------------------------
 
     def secret(self, name: str) -> bytes:
@@ -234,9 +250,12 @@ class KeyStore:
         ).fetchone()
         return None if row is None else self._unwrap_row(row)
 
-    def _unwrap_row(self, row: Any) -> DataKey:
+    def _unwrap(self, row: Any) -> DataKey:
         scope = KeyScope(SubjectId(row[1]), SubjectRole(row[2]), RetentionClass(row[3]))
-        key = DataKey(KeyId(row[0]), scope, self._open(row[4], _wrap_name(KeyId(row[0]), scope)))
+        return DataKey(KeyId(row[0]), scope, self._open(row[4], _wrap_name(KeyId(row[0]), scope)))
+
+    def _unwrap_row(self, row: Any) -> DataKey:
+        key = self._unwrap(row)
         self._remember(key)
         return key
 

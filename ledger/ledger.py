@@ -197,7 +197,7 @@ class Ledger:
         return self._clock()
 
     def read(self, query: Query = (), *, after: int = 0, end: int | None = None) -> Iterator[Recorded]:
-        """Yield the matching events with `after` < position ≤ `end` (the size now) in order, in pages, fields sealed."""
+        """Yield the matching events, `after` < position ≤ `end` (the size now), in order and pages, fields sealed."""
         end = self.engine.size() if end is None else end
         for stored in self.engine.select(query, after=after, end=end):
             yield recorded_of(stored.entry)
@@ -415,7 +415,8 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
     """
     if not is_name(origin) or len(origin) > MAX_ORIGIN or not origin.isascii():
         raise Invalid("origin", f"is a name like example.com/ledger: ASCII without spaces or '+', at most {MAX_ORIGIN}")
-    assert signer.name == origin and MAX_NOTE_BYTES > MAX_ORIGIN * 4
+    assert signer.name == origin
+    assert MAX_ORIGIN * 4 < MAX_NOTE_BYTES
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:

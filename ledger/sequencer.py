@@ -1,7 +1,7 @@
 """The sequencer: many commands, one transaction, one signed checkpoint.
 
-Callers from any thread or event loop submit an Append and wait on its Ticket. One thread takes whatever waits and, under
-the write lock, for each in turn: checks its condition, gives its events the next indexes and tag counters, stamps
+Callers from any thread or event loop submit an Append and wait on its Ticket. One thread takes whatever waits and,
+under the write lock, for each in turn: checks its condition, gives its events the next indexes and tag counters, stamps
 `recorded_at`, builds the entries, extends the tree. One that fails is told so alone. Then one checkpoint, one commit.
 
 What survives a crash, step by step, stands in `_commit`. After a failure of the store nothing more is acknowledged
@@ -445,8 +445,8 @@ class Sequencer:
         if signed.size > head.size:
             raise RolledBack(
                 "guard",
-                f"the database has {head.size} entries, but a checkpoint of {signed.size} was signed: it was rolled back "
-                "or truncated. Restore the newest backup",
+                f"the database has {head.size} entries, but a checkpoint of {signed.size} was signed: "
+                "it was rolled back or truncated. Restore the newest backup",
             )
         if self._tree.root(signed.size) != signed.root:
             raise RolledBack(

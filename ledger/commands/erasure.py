@@ -1,7 +1,7 @@
 """Erasure: decided for each retention class, then carried out by destroying keys. GDPR Art. 17.
 
-Destroying is recorded first; the ledger then deletes the sealed values and the keys, in that order, and does so again at
-the next start if it was interrupted. Entries stay: they never held personal data, and every proof still verifies.
+Destroying is recorded first; the ledger then deletes the sealed values and the keys, in that order, and does so again
+at the next start if it was interrupted. Entries stay: they never held personal data, and every proof still verifies.
 """
 
 from __future__ import annotations

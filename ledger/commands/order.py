@@ -1,4 +1,4 @@
-"""Client orders, given in the software or by e-mail: recorded as their exact bytes, to prove and reproduce. Clause 11."""
+"""Client orders, from the software or by e-mail: their exact bytes, recorded to prove and reproduce. Clause 11."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Personal data: collected with its source, corrected with since when it is true. Clauses 2, 8–10; GDPR Art. 5(1), 16."""
+"""Personal data: collected with its source, corrected with since when it is true. Clauses 2, 8–10; GDPR Art. 16."""
 
 from __future__ import annotations
 

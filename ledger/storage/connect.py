@@ -7,6 +7,7 @@ that flips inside a value. Both the ledger and the key store are opened here; wh
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,9 @@ PROJECTIONS_APPLICATION_ID: Final = 0x50726670
 # cksumvfs keeps its checksum in the last 8 bytes of each page.
 _CHECKSUM_BYTES: Final = 8
 _VFS: Final = "cksmvfs"
+
+# SQLite never writes the page of this byte; locks live there (sqlite.org/fileformat2.html §1.4).
+_LOCK_BYTE: Final = 0x40000000
 
 BUSY_TIMEOUT_MS: Final = 10_000
 
@@ -71,6 +75,34 @@ def connect(
         connection.close()
         raise
     return connection
+
+
+def damaged_pages(connection: apsw.Connection, path: Path) -> Iterator[int]:
+    """Yield the numbers (from 1) of all pages of the file that do not match their checksum, free pages too.
+
+    Reads the file itself, as SQLite reads only the pages that it needs. Moves the WAL into the file first.
+    """
+    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    page_bytes = int(connection.pragma("page_size"))
+    with path.open("rb") as file:
+        number = 0
+        while page := file.read(page_bytes):
+            number += 1
+            if (number - 1) * page_bytes == _LOCK_BYTE or _sound(connection, page):
+                continue
+            # The page may have been read while it was being written: under the write lock nobody writes.
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                file.seek((number - 1) * page_bytes)
+                sound = _sound(connection, file.read(page_bytes))
+            finally:
+                connection.execute("ROLLBACK")
+            if not sound:
+                yield number
+
+
+def _sound(connection: apsw.Connection, page: bytes) -> bool:
+    return bool(connection.execute("SELECT verify_checksum(?)", (page,)).get == 1)
 
 
 def _load_checksums() -> None:

@@ -83,6 +83,24 @@ class Tile(msgspec.Struct, frozen=True):
     hashes: bytes
 
 
+class AuditRow(msgspec.Struct, frozen=True):
+    """An event with what the store derived from it: what `fsck` compares."""
+
+    index: int
+    type: str
+    entry: bytes
+    leaf: bytes
+
+
+class TagRow(msgspec.Struct, frozen=True):
+    """The n-th event of a tag, as the store has it."""
+
+    tag: Tag
+    index: int
+    n: int
+    type: str
+
+
 class Batch(msgspec.Struct, frozen=True):
     """What one transaction inserts."""
 
@@ -191,6 +209,26 @@ class Engine(ABC):
     @abstractmethod
     def find_idempotent(self, key: bytes) -> IdempotencyRow | None:
         """Return the row of an idempotency key that was used before."""
+
+    @abstractmethod
+    def audit(self, first: int, end: int) -> Iterator[AuditRow]:
+        """Yield the events `first` ≤ index < `end` in order of index, read in pages."""
+
+    @abstractmethod
+    def tags(self, end: int) -> Iterator[TagRow]:
+        """Yield the tags of all events below `end` in order of tag and index, read in pages."""
+
+    @abstractmethod
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        """Yield (level, n) of every full tile in order."""
+
+    @abstractmethod
+    def idempotency(self) -> Iterator[IdempotencyRow]:
+        """Yield every idempotency row, read in pages."""
+
+    @abstractmethod
+    def damage(self) -> Iterator[str]:
+        """Yield a description of each stored page that does not match its checksum; reads everything that is stored."""
 
     @abstractmethod
     def close(self) -> None:

@@ -33,7 +33,7 @@ class Guard:
             self._file = os.open(path, flags, 0o600)
         except OSError as error:
             raise StorageError(
-                f"{path}: the guard cannot be opened ({error.strerror}); without it a rolled-back ledger could not be told"
+                f"{path}: the guard cannot be opened ({error.strerror}); it is what tells a rolled-back ledger"
             ) from error
         self._path = path
         self._sequence = 0

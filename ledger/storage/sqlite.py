@@ -20,10 +20,11 @@ import apsw
 
 from ledger.errors import StorageError
 from ledger.sealing import Box
-from ledger.storage.connect import LEDGER_APPLICATION_ID, connect
+from ledger.storage.connect import LEDGER_APPLICATION_ID, connect, damaged_pages
 from ledger.storage.engine import (
     NO_EVENTS,
     PAGE,
+    AuditRow,
     Batch,
     Condition,
     Engine,
@@ -33,6 +34,7 @@ from ledger.storage.engine import (
     QueryItem,
     Stored,
     TagHead,
+    TagRow,
     Transaction,
 )
 from ledger.vocabulary import KeyId, Tag
@@ -150,14 +152,47 @@ class SqliteEngine(Engine):
             yield from rows
             last = rows[-1][0]
 
-    def tags(self) -> Iterator[tuple[Tag, int, int]]:
-        """Yield every (tag, index, n) in order of index and tag, read in pages: what `fsck` compares."""
-        # The table is clustered by tag; one pass in that order is sequential, and `fsck` counts per index instead.
+    def audit(self, first: int, end: int) -> Iterator[AuditRow]:
+        query = (
+            "SELECT e.idx, coalesce(t.type, ''), e.entry, e.leaf "
+            "FROM events e LEFT JOIN event_types t ON t.code = e.type "
+            "WHERE e.idx >= ? AND e.idx < ? ORDER BY e.idx LIMIT ?"
+        )
+        while rows := self._rows(query, first, end, PAGE):
+            for row in rows:
+                yield AuditRow(*row)
+            first = rows[-1][0] + 1
+
+    def tags(self, end: int) -> Iterator[TagRow]:
+        query = (
+            "SELECT r.tag, r.idx, r.n, coalesce(t.type, '') "
+            "FROM event_tags r LEFT JOIN event_types t ON t.code = r.type "
+            "WHERE (r.tag, r.idx) > (?, ?) AND r.idx < ? ORDER BY r.tag, r.idx LIMIT ?"
+        )
         last: tuple[str, int] = ("", -1)
-        query = "SELECT tag, idx, n FROM event_tags WHERE (tag, idx) > (?, ?) ORDER BY tag, idx LIMIT ?"
-        while rows := self._rows(query, *last, PAGE):
-            yield from rows
+        while rows := self._rows(query, *last, end, PAGE):
+            for row in rows:
+                yield TagRow(*row)
             last = rows[-1][:2]
+
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        yield from self._rows("SELECT level, n FROM tiles ORDER BY level, n")
+
+    def idempotency(self) -> Iterator[IdempotencyRow]:
+        last = b""
+        while rows := self._rows("SELECT * FROM idempotency WHERE key > ? ORDER BY key LIMIT ?", last, PAGE):
+            for row in rows:
+                yield IdempotencyRow(*row)
+            last = rows[-1][0]
+
+    def damage(self) -> Iterator[str]:
+        connection = self._connect(cache_kib=READER_CACHE_KIB)
+        try:
+            with _storage_errors(self._path):
+                for page in damaged_pages(connection, self._path):
+                    yield f"{self._path.name}: page {page} does not match its checksum"
+        finally:
+            connection.close()
 
     def find_idempotent(self, key: bytes) -> IdempotencyRow | None:
         row = self._read("SELECT * FROM idempotency WHERE key = ?", key)
@@ -170,7 +205,8 @@ class SqliteEngine(Engine):
         with self._write_lock, _storage_errors(self._path), self._writer:
             for key_id in key_ids:
                 self._writer.execute(
-                    "DELETE FROM sealed WHERE key_id = ? AND idx IN (SELECT idx FROM event_tags WHERE tag = ? AND idx < ?)",
+                    "DELETE FROM sealed WHERE key_id = ? "
+                    "AND idx IN (SELECT idx FROM event_tags WHERE tag = ? AND idx < ?)",
                     (key_id, f"key:{key_id}", end),
                 )
                 deleted += self._writer.changes()
@@ -393,7 +429,10 @@ def _streams(
         if not item.types:
             return [("SELECT idx, entry FROM events WHERE idx < ? AND idx >= ? ORDER BY idx LIMIT ?", (end,))]
         # One stream a type: the index gives each in order, where an IN would sort the whole answer.
-        by_type = "SELECT idx, entry FROM events INDEXED BY events_by_type WHERE type = ? AND idx < ? AND idx >= ? ORDER BY idx LIMIT ?"
+        by_type = (
+            "SELECT idx, entry FROM events INDEXED BY events_by_type "
+            "WHERE type = ? AND idx < ? AND idx >= ? ORDER BY idx LIMIT ?"
+        )
         return [(by_type, (code, end)) for code in codes]
     tags: list[Tag] = list(item.tags)
     if len(tags) > 1:
