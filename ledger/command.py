@@ -11,6 +11,8 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from enum import Enum
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import msgspec
@@ -109,7 +111,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for name, check in self.CHECKS:
             value = getattr(self, name)
             if value is not None:
-                check(value, name)
+                try:
+                    check(value, name)
+                except (TypeError, AttributeError):
+                    raise Invalid(name, "is of another type than this field takes") from None
 
 
 BY_NAME: dict[str, type[Command]] = {}
@@ -213,7 +218,15 @@ def _checker(hint: Any) -> Callable[[Any, str], object] | None:
         return _each(_checker(arguments[0]))
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         return _check_struct
+    if isinstance(hint, type) and issubclass(hint, Enum | bytes | int):
+        # A bare "consent" is not LegalBasis.CONSENT to a rule that asks with `is`.
+        return partial(_check_kind, hint)
     return None
+
+
+def _check_kind(kind: type, value: object, field: str) -> None:
+    if not isinstance(value, kind):
+        raise Invalid(field, f"is not of type {kind.__name__}")
 
 
 def _check_aware(moment: datetime, field: str) -> None:
@@ -226,6 +239,7 @@ def _each(check: Callable[[Any, str], object] | None) -> Callable[[Any, str], ob
         return None
 
     def check_each(values: Iterable[Any], field: str) -> None:
+        _check_kind(tuple, values, field)
         for value in values:
             check(value, field)
 

@@ -118,15 +118,18 @@ class KeyStore:
             return key
 
     def persist(self, key_ids: Iterable[KeyId]) -> set[KeyId]:
-        """Make those keys durable that are new; return the ones another process beat us to, forgotten here.
+        """Make those keys durable that are new; return the ones that are not to be used:
+        another process made the key of that scope first, or destroyed this one.
 
         Atomic and durable when it returns. Raises StorageError, and then no key is durable.
         """
         with self._lock:
-            fresh = [self._pending[key_id] for key_id in key_ids if key_id in self._pending]
+            asked = dict.fromkeys(key_ids)
+            fresh = [self._pending[key_id] for key_id in asked if key_id in self._pending]
+            # Neither new nor here: lost in an earlier call, or destroyed since it was handed out.
+            lost = {key_id for key_id in asked if key_id not in self._pending and self.get(key_id) is None}
             if not fresh:
-                return set()
-            lost: set[KeyId] = set()
+                return lost
             try:
                 with self._connection:
                     for key in fresh:

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import threading
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -43,7 +44,7 @@ from ledger.storage.sqlite import SqliteEngine
 from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
 from ledger.tlog.tree import Tree
-from ledger.vocabulary import EventId, KeyId, Tag, key_tag, new_id
+from ledger.vocabulary import EventId, KeyId, Tag, check_id, key_tag, new_id
 
 # A conflict means that somebody else in the same boundary won; ten in a row mean that the caller should know.
 MAX_ATTEMPTS: Final = 10
@@ -151,6 +152,8 @@ class Ledger:
     def decide(self, command: Command, actor: Actor) -> tuple[CommandSlice, int]:
         """Read a command's boundary, fold it and decide, recording nothing. Returns the slice and the position read."""
         command.check()
+        # An actor stands in the entry: an opaque id, never a name or an address.
+        check_id(actor.id, "actor.id")
         decision = CommandSlice(command, Context(self._clock(), actor, self.limits, self.keys.of_subject))
         head = self.engine.size()
         for recorded in self.read(decision.query(), end=head):
@@ -286,7 +289,10 @@ class Ledger:
 
     def idempotency_digests(self, key: str, command: Command, actor: Actor) -> tuple[bytes, bytes]:
         """Keyed digests of an idempotency key and of what was asked: both may hold personal data in plain."""
-        content = msgspec.json.encode([type(command).NAME, command, actor], order="sorted")
+        try:
+            content = msgspec.json.encode([type(command).NAME, command, actor], order="sorted")
+        except (TypeError, ValueError):
+            raise Invalid(type(command).NAME, "holds a value that JSON cannot hold") from None
         return self._mac(b"key", key.encode()), self._mac(b"content", content)
 
     def _mac(self, what: bytes, data: bytes) -> bytes:
@@ -468,4 +474,6 @@ def _settle_in(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Ticket], 
         if not future.done():
             future.set_result(ticket)
 
-    loop.call_soon_threadsafe(resolve)
+    # A loop that is closed has nobody left to tell; the sequencer goes on for all others.
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(resolve)

@@ -115,7 +115,13 @@ class _Response(DCBReadResponse):
 
 def _query(query: DCBQuery | None) -> Query:
     items = query.items if query is not None else []
-    return tuple(QueryItem(tuple(item.types), tuple(map(Tag, item.tags))) for item in items)
+    return tuple(
+        QueryItem(
+            tuple(check_text(kind, "types") for kind in item.types),
+            tuple(Tag(check_text(tag, "tags")) for tag in item.tags),
+        )
+        for item in items
+    )
 
 
 def _to_json(data: bytes) -> bytes:

@@ -8,6 +8,7 @@ Two slots of 4 KiB are written in turn, each with a checksum: a write that is to
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -40,7 +41,9 @@ class Guard:
         self._last: bytes | None = None
 
     def close(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -74,8 +77,10 @@ class Guard:
         slot = (body + hashlib.sha256(body).digest()).ljust(_SLOT_BYTES, b"\x00")
         try:
             # The newest slot is the other one; if this write is torn, that one still holds.
-            os.pwrite(self._file, slot, (sequence % 2) * _SLOT_BYTES)
+            written = os.pwrite(self._file, slot, (sequence % 2) * _SLOT_BYTES)
             os.fdatasync(self._file)
+            if written != len(slot):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise StorageError(f"{self._path}: the guard cannot be written ({error.strerror})") from error
         self._sequence, self._last = sequence, note

@@ -8,13 +8,14 @@ every event costs nothing.
 from __future__ import annotations
 
 import heapq
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
 
@@ -41,12 +42,21 @@ from ledger.vocabulary import KeyId, Tag
 
 SCHEMA_VERSION: Final = 1
 
+_Row = TypeVar("_Row")
+
 # The working set of a million-event ledger (the upper pages of the tag index) stays in this cache.
 WRITER_CACHE_KIB: Final = 131_072
 READER_CACHE_KIB: Final = 16_384
 
 _HEAD: Final = "SELECT idx, entry FROM events ORDER BY idx DESC LIMIT 1"
 _TAG_HEAD: Final = "SELECT n, idx FROM event_tags WHERE tag = ? ORDER BY idx DESC LIMIT 1"
+
+# The same, packed into one column.
+_PACKED_HEAD: Final = "(SELECT n || ' ' || idx FROM event_tags WHERE tag = ? ORDER BY idx DESC LIMIT 1)"
+
+# Rows that one statement inserts, largest first. Each step of the engine gives up Python's interpreter lock and has to
+# win it back from the callers that wait: a row at a time costs four times as much. Few sizes, as each is prepared once.
+_CHUNKS: Final = (64, 16, 4, 1)
 
 # An answer that is read in pages, each ordered by index: SQL with its parameters but the lower bound and the limit.
 _Stream = tuple[str, tuple[Any, ...]]
@@ -276,6 +286,7 @@ class SqliteTransaction(Transaction):
         self._path = path
         self._types = types
         self._new_types: dict[str, int] = {}
+        self._types_read = False
 
     def __enter__(self) -> SqliteTransaction:
         self._lock.acquire()
@@ -306,12 +317,15 @@ class SqliteTransaction(Transaction):
             self._lock.release()
 
     def tag_heads(self, tags: Collection[Tag]) -> dict[Tag, TagHead]:
-        execute = self._connection.execute
         heads: dict[Tag, TagHead] = {}
         with _storage_errors(self._path):
-            for tag in tags:
-                row = execute(_TAG_HEAD, (tag,)).fetchone()
-                heads[tag] = NO_EVENTS if row is None else TagHead(row[0], row[1])
+            for chunk in _chunks(list(tags)):
+                # One row of many columns: one step of the engine, see _CHUNKS.
+                (found,) = self._connection.execute(
+                    f"SELECT {', '.join([_PACKED_HEAD] * len(chunk))}", chunk
+                ).fetchall()
+                for tag, packed in zip(chunk, found if isinstance(found, tuple) else (found,), strict=True):
+                    heads[tag] = NO_EVENTS if packed is None else TagHead(*map(int, packed.split()))
         return heads
 
     def failed(self, conditions: Sequence[Condition]) -> list[bool]:
@@ -343,30 +357,21 @@ class SqliteTransaction(Transaction):
 
     def insert(self, batch: Batch) -> None:
         codes = {row.type: self._code_or_new(row.type) for row in batch.events}
-        insert = self._connection.executemany
         with _storage_errors(self._path):
-            insert(
-                "INSERT INTO events VALUES (?, ?, ?, ?)",
-                ((row.index, codes[row.type], row.entry, row.leaf) for row in batch.events),
-            )
-            insert(
-                "INSERT INTO event_tags VALUES (?, ?, ?, ?)",
-                ((tag, row.index, n, codes[row.type]) for row in batch.events for tag, n in row.tags),
-            )
-            insert(
-                "INSERT INTO sealed VALUES (?, ?, ?)",
-                ((row.index, box.key_id, box.bytes) for row in batch.events for box in row.boxes),
-            )
-            if batch.tiles:
-                insert(
-                    "INSERT INTO tiles VALUES (?, ?, ?)", ((tile.level, tile.n, tile.hashes) for tile in batch.tiles)
-                )
-            if batch.idempotency:
-                insert(
-                    "INSERT INTO idempotency VALUES (?, ?, ?, ?)",
-                    ((row.key, row.content, row.first, row.count) for row in batch.idempotency),
-                )
-            self._connection.execute("INSERT INTO checkpoints VALUES (?, ?)", (batch.size, batch.checkpoint))
+            self._insert("events", [(row.index, codes[row.type], row.entry, row.leaf) for row in batch.events])
+            # In the order of the table, so that rows of one page are inserted together.
+            tags = sorted((tag, row.index, n, codes[row.type]) for row in batch.events for tag, n in row.tags)
+            self._insert("event_tags", tags)
+            self._insert("sealed", [(row.index, box.key_id, box.bytes) for row in batch.events for box in row.boxes])
+            self._insert("tiles", [(tile.level, tile.n, tile.hashes) for tile in batch.tiles])
+            self._insert("idempotency", [(row.key, row.content, row.first, row.count) for row in batch.idempotency])
+            self._insert("checkpoints", [(batch.size, batch.checkpoint)])
+
+    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        for chunk in _chunks(rows):
+            row = f"({', '.join('?' * len(chunk[0]))})"
+            sql = f"INSERT INTO {table} VALUES {', '.join([row] * len(chunk))}"
+            self._connection.execute(sql, tuple(itertools.chain.from_iterable(chunk)))
 
     def commit(self) -> None:
         with _storage_errors(self._path):
@@ -376,10 +381,12 @@ class SqliteTransaction(Transaction):
 
     def _code(self, type: str) -> int | None:
         code = self._types.get(type) or self._new_types.get(type)
-        if code is None:
-            row = self._connection.execute("SELECT code FROM event_types WHERE type = ?", (type,)).fetchone()
-            if row is not None:
-                code = self._new_types[type] = row[0]
+        if code is None and not self._types_read:
+            # All of them, once: a condition on a type that never occurred is asked again and again.
+            rows: Any = self._connection.execute("SELECT type, code FROM event_types").fetchall()
+            self._new_types.update(rows)
+            self._types_read = True
+            code = self._new_types.get(type)
         return code
 
     def _code_or_new(self, type: str) -> int:
@@ -447,6 +454,14 @@ def _streams(
         f"WHERE r.tag = ?{in_types}{probes} AND r.idx < ? AND r.idx >= ? ORDER BY r.idx LIMIT ?"
     )
     return [(sql, (tags[0], *codes, *tags[1:], end))]
+
+
+def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
+    start = 0
+    for size in _CHUNKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
 
 
 def _merge(streams: Iterable[Iterator[Stored]]) -> Iterator[Stored]:
