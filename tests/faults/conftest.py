@@ -1,0 +1,31 @@
+"""Where the injectors work, and how long.
+
+PROOFTRAIL_KILLS and PROOFTRAIL_CRASH_STATES (environment) make the runs longer; pytest takes options only from the
+conftest at the top, and an injector should not need that one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+KILLS = int(os.environ.get("PROOFTRAIL_KILLS", "200"))
+CRASH_STATES = int(os.environ.get("PROOFTRAIL_CRASH_STATES", "1500"))
+
+_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory in memory where there is one: thousands of small stores are written to it."""
+    if not (_MEMORY.is_dir() and os.access(_MEMORY, os.W_OK)):
+        yield tmp_path
+        return
+    directory = Path(tempfile.mkdtemp(prefix="prooftrail-faults-", dir=_MEMORY))
+    yield directory
+    shutil.rmtree(directory)

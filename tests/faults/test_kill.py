@@ -1,0 +1,58 @@
+"""kill -9 finds a store that acknowledges before the commit, and nothing in one that does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.conftest import KILLS
+from tests.faults.kill import SystemCall, run_kills, strace_works
+from tests.faults.store import StoreSpec
+
+STAND_IN = "tests.faults.store:StandIn"
+
+needs_strace = pytest.mark.skipif(not strace_works(), reason="strace is missing or may not trace here")
+
+
+def test_a_kill_loses_nothing_acknowledged(disk: Path) -> None:
+    report = run_kills(StoreSpec(STAND_IN), disk, rounds=KILLS, seed=1)
+    assert report.violations == [], str(report)
+    assert report.rounds == KILLS
+    assert report.acks > KILLS
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+def test_a_kill_within_a_system_call_loses_nothing_acknowledged(disk: Path, call: SystemCall) -> None:
+    report = run_kills(StoreSpec(STAND_IN), disk, rounds=KILLS // 8, seed=2, kill_on=call)
+    assert report.violations == [], str(report)
+    assert report.acks > 0
+
+
+@pytest.mark.parametrize("defect", ["early-acknowledgement", "off-by-one"])
+def test_a_planted_defect_is_found_by_random_kills(disk: Path, defect: str) -> None:
+    report = run_kills(StoreSpec(STAND_IN, {"defect": defect}), disk, rounds=200, seed=1, stop_at_first=True)
+    assert len(report.violations) == 1, str(report)
+    assert ("acked_missing=0" not in report.violations[0]) == (defect == "early-acknowledgement")
+
+
+@needs_strace
+def test_an_early_acknowledgement_is_found_by_a_kill_within_a_write(disk: Path) -> None:
+    store = StoreSpec(STAND_IN, {"defect": "early-acknowledgement"})
+    report = run_kills(store, disk, rounds=20, seed=1, kill_on="pwrite64", stop_at_first=True)
+    assert len(report.violations) == 1, str(report)
+    assert "acked_missing=0" not in report.violations[0]
+
+
+def test_a_store_that_does_not_start_is_a_violation_of_its_own(disk: Path) -> None:
+    store = StoreSpec("tests.faults.test_kill:NeverStarts")
+    report = run_kills(store, disk, rounds=1, seed=1, longest_s=0.5)
+    assert any("ended by itself" in line or "refused" in line for line in report.violations), str(report)
+
+
+class NeverStarts:
+    """A store whose start fails."""
+
+    def open(self, directory: Path) -> None:
+        raise OSError(f"nothing to open in {directory.name}")
