@@ -73,6 +73,7 @@ class Draft(msgspec.Struct, frozen=True):
     id: EventId
     type: str
     tags: tuple[Tag, ...]
+    tag_texts: tuple[bytes, ...]  # each tag as a JSON string
     head: bytes
     sealed: bytes
 
@@ -91,10 +92,12 @@ class Draft(msgspec.Struct, frozen=True):
 
 def draft(*, id: EventId, type: str, tags: Sequence[Tag], data: bytes, sealed: Mapping[str, str]) -> Draft:
     """Return a draft from canonical `data` bytes and commitments by field name."""
+    unique = tuple(sorted(set(tags)))
     return Draft(
         id=id,
         type=type,
-        tags=tuple(sorted(set(tags))),
+        tags=unique,
+        tag_texts=tuple(map(canonical.encode_trusted, unique)),
         head=b'{"data":%b,"id":"%b"' % (data, id.encode()),
         sealed=canonical.encode_trusted(sealed),
     )
@@ -107,7 +110,7 @@ def encode_data(event: Event) -> bytes:
         data.pop(name, None)
     if event.PERSONAL_MAP is not None:
         data.pop(event.PERSONAL_MAP, None)
-    encoded = canonical.encode(data, event.TOPIC)
+    encoded = canonical.encode_flat(data, event.TOPIC)
     try:
         # What is recorded can be read back: a wrong type is found here, not by the reader of a poisoned log.
         _data_decoders[event.TOPIC].decode(encoded)
@@ -120,7 +123,7 @@ def parse(entry: bytes) -> Entry:
     """Return the parsed entry; raise Tampered when the bytes are none of ours."""
     try:
         return _decoder.decode(entry)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Tampered("entry", f"cannot be read: {type(error).__name__}") from None
 
 
@@ -137,7 +140,7 @@ def event_of(entry: Entry) -> Event:
             event = msgspec.convert(_upcast(cls, _plain.decode(entry.data)), cls)
         else:
             event = _data_decoders[entry.type].decode(entry.data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Tampered(f"entry {entry.index}", f"its data does not fit its type ({type(error).__name__})") from None
     if entry.sealed or event.PERSONAL:
         for name in event.PERSONAL:
@@ -151,6 +154,8 @@ def event_of(entry: Entry) -> Event:
 
 def _upcast(cls: type[Event], data: dict[str, Any]) -> dict[str, Any]:
     version = data.pop("v", 1)
+    if type(version) is not int or not 1 <= version <= cls.VERSION:
+        raise Tampered("entry", "its data is of a version that this program does not know")
     for old in range(version, cls.VERSION):
         data = upcaster(cls, old)(data)
     return data

@@ -367,7 +367,8 @@ class _Attempt:
             self._receipt = self._ledger.receipt(*self._replay)
             return
         proofs = tuple(
-            LogProof(outcome.first + i, hashes, outcome.checkpoint).encode() for i, hashes in enumerate(outcome.proofs)
+            LogProof(outcome.first + i, hashes, outcome.checkpoint).encode()
+            for i, hashes in enumerate(outcome.proofs())
         )
         self._receipt = Receipt(outcome.first, outcome.entries, proofs)
 

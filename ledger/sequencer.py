@@ -10,11 +10,10 @@ What survives a crash, step by step, stands in `_commit`. After a failure of the
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from time import monotonic
 from typing import Final
 
 import msgspec
@@ -74,13 +73,29 @@ class Append(msgspec.Struct, frozen=True):
         return sum(len(box.bytes) for boxes in self.boxes for box in boxes)
 
 
+class Grown:
+    """The tree as one transaction left it, for the proofs of its entries: made when asked for, by whoever asks."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._lock = threading.Lock()
+
+    def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
+        with self._lock:
+            return self._tree.inclusion_proof(index)
+
+
 class Committed(msgspec.Struct, frozen=True):
-    """What became of an append: its entries with their proofs under the checkpoint of their transaction."""
+    """What became of an append: its entries, and what proves them under the checkpoint of their transaction."""
 
     first: int
     entries: tuple[bytes, ...]
-    proofs: tuple[tuple[bytes, ...], ...]
     checkpoint: bytes
+    tree: Grown
+
+    def proofs(self) -> tuple[tuple[bytes, ...], ...]:
+        """Return the inclusion proof of each entry."""
+        return tuple(self.tree.inclusion_proof(self.first + i) for i in range(len(self.entries)))
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -121,6 +136,47 @@ class Ticket:
         self._lock.release()
         if self._done is not None:
             self._done(self)
+
+
+class _Queue:
+    """Tickets that wait. The one taker sleeps until as many are there as it wants: one waking a batch, not one each."""
+
+    def __init__(self) -> None:
+        self._tickets: deque[Ticket] = deque()
+        self._wanted = 1
+        self._enough = threading.Event()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._tickets)
+
+    def put(self, ticket: Ticket) -> None:
+        self._tickets.append(ticket)
+        if len(self._tickets) >= self._wanted:
+            self._enough.set()
+
+    def close(self) -> None:
+        """Wake the taker for the last time."""
+        self._closed = True
+        self._enough.set()
+
+    def wait_for(self, wanted: int, timeout_s: float | None) -> None:
+        """Sleep until `wanted` tickets are there, the queue is closed, or the time is up."""
+        self._wanted = wanted
+        self._enough.clear()
+        # Looked at after clearing: whatever came before is counted here, whatever comes later sets the event.
+        if len(self._tickets) < wanted and not self._closed:
+            self._enough.wait(timeout_s)
+        self._wanted = MAX_BATCH + 1
+
+    def take(self, most: int, most_bytes: int) -> tuple[list[Ticket], bool]:
+        """Return the tickets for one transaction, and whether the queue is closed and empty now."""
+        taken: list[Ticket] = []
+        while self._tickets and len(taken) < most and most_bytes > 0:
+            ticket = self._tickets.popleft()
+            most_bytes -= ticket.append.size_bytes()
+            taken.append(ticket)
+        return taken, self._closed and not self._tickets
 
 
 class _Pending:
@@ -178,7 +234,7 @@ class Sequencer:
         self._clock = clock
         self._queue_limit = queue_limit
         self._committed = committed
-        self._queue: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._queue = _Queue()
         self._thread = threading.Thread(target=self._run, name="prooftrail-sequencer", daemon=True)
         self._submitting = threading.Lock()
         self._expected = 1
@@ -203,7 +259,7 @@ class Sequencer:
     def close(self) -> None:
         """Finish what was accepted, then stop. Idempotent."""
         if self._thread.is_alive():
-            self._queue.put(None)
+            self._queue.close()
             self._thread.join()
         elif self._stopped is None:
             self._stopped = StorageError("the ledger is closed")
@@ -217,7 +273,7 @@ class Sequencer:
         with self._submitting:
             if self._stopped is not None:
                 raise Stopped(f"nothing is recorded any more: {self._stopped}") from self._stopped
-            if self._queue.qsize() >= self._queue_limit:
+            if len(self._queue) >= self._queue_limit:
                 raise Busy(f"{self._queue_limit} commands are waiting already")
             self._queue.put(ticket)
         return ticket
@@ -231,10 +287,11 @@ class Sequencer:
             if batch:
                 self._settle(batch)
                 # Whoever was answered now, or waits already, is likely to be here again in a moment.
-                self._expected = min(len(batch) + self._queue.qsize(), MAX_BATCH)
+                self._expected = min(len(batch) + len(self._queue), MAX_BATCH)
         with self._submitting:
             self._stopped = self._stopped or StorageError("the ledger is closed")
-        self._refuse_waiting()
+        while len(self._queue):
+            self._refuse(self._queue.take(MAX_BATCH, MAX_BATCH_BYTES)[0])
 
     def _take(self) -> tuple[list[Ticket], bool]:
         """Wait for work; return what goes into one transaction, and whether to close after it.
@@ -242,24 +299,10 @@ class Sequencer:
         With several callers at work it lingers a moment for the rest of them: one commit for all costs less than two
         for halves, and nobody waits longer for it. A single caller is never kept waiting.
         """
-        batch: list[Ticket] = []
-        room = MAX_BATCH_BYTES
-        deadline = 0.0
-        ticket = self._queue.get()
-        while ticket is not None:
-            batch.append(ticket)
-            room -= ticket.append.size_bytes()
-            if len(batch) == MAX_BATCH or room <= 0:
-                return batch, False
-            try:
-                if len(batch) >= self._expected:
-                    ticket = self._queue.get_nowait()
-                else:
-                    deadline = deadline or monotonic() + LINGER_S
-                    ticket = self._queue.get(timeout=max(0.0, deadline - monotonic()))
-            except queue.Empty:
-                return batch, False
-        return batch, True
+        self._queue.wait_for(1, None)
+        if self._expected > 1:
+            self._queue.wait_for(self._expected, LINGER_S)
+        return self._queue.take(MAX_BATCH, MAX_BATCH_BYTES)
 
     def _settle(self, batch: Sequence[Ticket]) -> None:
         if self._stopped is not None:
@@ -284,15 +327,6 @@ class Sequencer:
             stopped.__cause__ = self._stopped
             ticket.settle(None, stopped)
 
-    def _refuse_waiting(self) -> None:
-        while True:
-            try:
-                ticket = self._queue.get_nowait()
-            except queue.Empty:
-                return
-            if ticket is not None:
-                self._refuse([ticket])
-
     # --- one transaction -------------------------------------------------------------------------------------
 
     def _commit(self, appends: Sequence[Append]) -> list[Outcome | LedgerError]:
@@ -308,7 +342,7 @@ class Sequencer:
                 try:
                     outcomes, pending = self._decide(transaction, appends, lost)
                     if not pending.rows:
-                        return [self._final(outcome, b"") for outcome in outcomes]
+                        return [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
                     size = self._tree.size
                     checkpoint = Checkpoint(self._engine.origin, size, self._tree.root())
                     note = sign_checkpoint(checkpoint, self._signer)
@@ -325,7 +359,8 @@ class Sequencer:
             self._guarded = note
         self._heads.update(pending.heads)
         self._committed(size)
-        return [self._final(outcome, note) for outcome in outcomes]
+        grown = Grown(self._tree.copy())
+        return [Committed(*o, note, grown) if isinstance(o, tuple) else o for o in outcomes]
 
     def _decide(
         self, transaction: Transaction, appends: Sequence[Append], lost: set[KeyId]
@@ -376,11 +411,11 @@ class Sequencer:
         for draft, boxes in zip(append.drafts, append.boxes, strict=True):
             tags: list[tuple[Tag, int]] = []
             links: list[tuple[bytes, int, int | None]] = []
-            for tag in draft.tags:
+            for tag, text in zip(draft.tags, draft.tag_texts, strict=True):
                 head = changed.get(tag) or pending.head(tag)
                 n = head.n + 1
                 tags.append((tag, n))
-                links.append((canonical.encode_trusted(tag), n, head.last))
+                links.append((text, n, head.last))
                 changed[tag] = TagHead(n, index)
             entry = draft.entry(index, self._origin, recorded_at, links)
             rows.append(EventRow(index, draft.type, entry, leaf_hash(entry), tags, boxes))
@@ -422,15 +457,6 @@ class Sequencer:
         if not condition.query:
             return bool(pending.rows)
         return any(pending.matches(item) for item in condition.query)
-
-    def _final(
-        self, outcome: Outcome | LedgerError | tuple[int, tuple[bytes, ...]], note: bytes
-    ) -> Outcome | LedgerError:
-        if not isinstance(outcome, tuple):
-            return outcome
-        first, entries = outcome
-        proofs = tuple(self._tree.inclusion_proof(first + i) for i in range(len(entries)))
-        return Committed(first, entries, proofs, note)
 
     # --- store, tree and guard agree -------------------------------------------------------------------------
 

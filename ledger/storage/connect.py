@@ -6,8 +6,10 @@ that flips inside a value. Both the ledger and the key store are opened here; wh
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,8 +57,13 @@ def connect(
     if create:
         flags |= apsw.SQLITE_OPEN_CREATE
     try:
+        if create:
+            # Made here, for its owner alone; SQLite gives the WAL the same mode. O_EXCL: a file that is open elsewhere
+            # in this process must not be closed, that would drop its locks.
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         connection = apsw.Connection(str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, vfs=_VFS)
-    except apsw.Error as error:
+    except (apsw.Error, OSError) as error:
         raise StorageError(f"{path}: cannot be opened ({error})") from error
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)

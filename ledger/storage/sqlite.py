@@ -8,7 +8,6 @@ every event costs nothing.
 from __future__ import annotations
 
 import heapq
-import itertools
 import threading
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -54,8 +53,8 @@ _TAG_HEAD: Final = "SELECT n, idx FROM event_tags WHERE tag = ? ORDER BY idx DES
 # The same, packed into one column.
 _PACKED_HEAD: Final = "(SELECT n || ' ' || idx FROM event_tags WHERE tag = ? ORDER BY idx DESC LIMIT 1)"
 
-# Rows that one statement inserts, largest first. Each step of the engine gives up Python's interpreter lock and has to
-# win it back from the callers that wait: a row at a time costs four times as much. Few sizes, as each is prepared once.
+# Heads that one statement reads, largest first: each step of the engine gives up Python's interpreter lock and has to
+# win it back from the callers that wait. Few sizes, as each statement is prepared once.
 _CHUNKS: Final = (64, 16, 4, 1)
 
 # An answer that is read in pages, each ordered by index: SQL with its parameters but the lower bound and the limit.
@@ -356,7 +355,7 @@ class SqliteTransaction(Transaction):
         return found
 
     def insert(self, batch: Batch) -> None:
-        codes = {row.type: self._code_or_new(row.type) for row in batch.events}
+        codes = {type: self._code_or_new(type) for type in {row.type for row in batch.events}}
         with _storage_errors(self._path):
             self._insert("events", [(row.index, codes[row.type], row.entry, row.leaf) for row in batch.events])
             # In the order of the table, so that rows of one page are inserted together.
@@ -368,10 +367,8 @@ class SqliteTransaction(Transaction):
             self._insert("checkpoints", [(batch.size, batch.checkpoint)])
 
     def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        for chunk in _chunks(rows):
-            row = f"({', '.join('?' * len(chunk[0]))})"
-            sql = f"INSERT INTO {table} VALUES {', '.join([row] * len(chunk))}"
-            self._connection.execute(sql, tuple(itertools.chain.from_iterable(chunk)))
+        if rows:
+            self._connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
     def commit(self) -> None:
         with _storage_errors(self._path):
