@@ -35,27 +35,6 @@ def encode(value: object, field: str = "value") -> bytes:
     return _encoder.encode(value)
 
 
-def encode_flat(value: dict[str, object], field: str) -> bytes:
-    """Return what `encode` returns, faster for an object that is two levels of text: the hot path of recording."""
-    if all(map(_is_text, value.values())):
-        try:
-            encoded = _encoder.encode(value)
-        except UnicodeEncodeError:
-            return encode(value, field)
-        # An escaped NUL, or a text that looks like one: the slow way tells them apart. Names are our own, ASCII.
-        if b"\\u0000" not in encoded:
-            return encoded
-    return encode(value, field)
-
-
-def _is_text(value: object) -> bool:
-    if isinstance(value, dict):
-        return all(type(member) is str for member in value.values())
-    if isinstance(value, list | tuple):
-        return all(type(member) is str for member in value)
-    return isinstance(value, str) or value is None
-
-
 def encode_trusted(value: object) -> bytes:
     """Return the canonical JSON of a value that is already known to be plain: no checks, for the hot path."""
     return _encoder.encode(value)

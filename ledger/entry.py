@@ -104,19 +104,29 @@ def draft(*, id: EventId, type: str, tags: Sequence[Tag], data: bytes, sealed: M
 
 
 def encode_data(event: Event) -> bytes:
-    """Return the canonical data of an event without its personal fields. Raises Invalid for what JSON cannot hold."""
-    data: dict[str, Any] = msgspec.to_builtins(event)
-    for name in event.PERSONAL:
-        data.pop(name, None)
-    if event.PERSONAL_MAP is not None:
-        data.pop(event.PERSONAL_MAP, None)
-    encoded = canonical.encode_flat(data, event.TOPIC)
+    """Return the canonical data of an event without its personal fields. Raises Invalid for what JSON cannot hold.
+
+    What is recorded can be read back: the bytes are decoded into the event's type and encoded again, so a value of a
+    wrong type is found here and not by the reader of a poisoned log.
+    """
+    topic = event.TOPIC
     try:
-        # What is recorded can be read back: a wrong type is found here, not by the reader of a poisoned log.
-        _data_decoders[event.TOPIC].decode(encoded)
-    except msgspec.ValidationError as error:
-        raise Invalid(event.TOPIC, str(error)) from None
-    return encoded if event.VERSION == 1 else canonical.encode_trusted(data | {"v": event.VERSION})
+        encoded = canonical.encode_trusted(without_personal(event))
+        again = canonical.encode_trusted(_data_decoders[topic].decode(encoded))
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        canonical.encode(msgspec.to_builtins(without_personal(event)), topic)
+        raise Invalid(topic, str(error)) from None
+    if again != encoded or b"\\u0000" in encoded:
+        # A float that looks like an integer, or an escaped NUL: the slow way names the field, or finds it harmless.
+        canonical.encode(msgspec.to_builtins(without_personal(event)), topic)
+    if event.VERSION > 1:
+        return canonical.encode_trusted(_plain.decode(encoded) | {"v": event.VERSION})
+    return encoded
+
+
+def without_personal(event: Event) -> Event:
+    """Return the event with its personal fields at their defaults, which are left out when it is encoded."""
+    return msgspec.structs.replace(event, **event.BLANK) if event.BLANK else event
 
 
 def parse(entry: bytes) -> Entry:

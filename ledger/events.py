@@ -49,6 +49,9 @@ from ledger.vocabulary import (
 
 T = TypeVar("T")
 
+# A number that stands in an entry: what canonical JSON holds exactly (RFC 7493 §2.2).
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+
 
 class Withheld(Enum):
     """What a reader finds in place of a personal value: why it is not shown."""
@@ -95,6 +98,7 @@ class Event(msgspec.Struct, Decision, frozen=True, kw_only=True, forbid_unknown_
     VERSION: ClassVar[int] = 1
     PERSONAL: ClassVar[tuple[str, ...]] = ()
     PERSONAL_MAP: ClassVar[str | None] = None
+    BLANK: ClassVar[dict[str, Any]] = {}  # the personal fields at their defaults
 
     by: Actor = SYSTEM
 
@@ -118,6 +122,10 @@ def event(cls: type[T]) -> type[T]:
     maps = [name for name, mark in marks.items() if _PERSONAL_MAP in mark]
     assert len(maps) <= 1, cls
     cls.PERSONAL_MAP = maps[0] if maps else None
+    defaults = {field.name: field for field in msgspec.structs.fields(cls)}
+    cls.BLANK = {name: defaults[name].default for name in cls.PERSONAL}
+    if cls.PERSONAL_MAP is not None:
+        cls.BLANK[cls.PERSONAL_MAP] = {}
     BY_TOPIC[cls.TOPIC] = cls
     register_topic(cls.TOPIC, cls)
     return cls
@@ -199,7 +207,7 @@ class DataCorrected(Event, frozen=True):
     TOPIC: ClassVar[str] = "data-corrected"
     subject_id: SubjectId
     field: Word
-    replaces: int  # the version that the corrector saw
+    replaces: Count  # the version that the corrector saw
     channel: Channel
     retention_class: RetentionClass
     valid_from: datetime | None = None
@@ -282,7 +290,7 @@ class OrderRecorded(Event, frozen=True):
     subject_id: SubjectId
     channel: OrderChannel
     media_type: MediaType
-    size_bytes: int
+    size_bytes: Count
     terms_version: Reference
     received_at: datetime
     authentication: Word
@@ -303,7 +311,7 @@ class OrderAmended(Event, frozen=True):
     subject_id: SubjectId
     channel: Channel
     media_type: MediaType
-    size_bytes: int
+    size_bytes: Count
     received_at: datetime
     content: Personal[bytes] = SEALED
     file_name: Personal[str] = None
@@ -403,4 +411,4 @@ class PersonalDataErased(Event, frozen=True):
     TOPIC: ClassVar[str] = "personal-data-erased"
     subject_id: SubjectId
     retention_classes: tuple[RetentionClass, ...]
-    keys: int
+    keys: Count

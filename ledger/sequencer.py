@@ -180,34 +180,35 @@ class _Queue:
 
 
 class _Pending:
-    """What the transaction being built has accepted so far, indexed for the conditions of the appends behind it."""
+    """What the transaction being built has accepted so far, for the conditions of the appends behind it."""
 
     def __init__(self, heads: dict[Tag, TagHead]) -> None:
         self.rows: list[EventRow] = []
         self.idempotency: dict[bytes, IdempotencyRow] = {}
-        self.heads: dict[Tag, TagHead] = {}
+        self.heads: dict[Tag, TagHead] = {}  # of the tags that occur in this transaction
         self._committed = heads
-        self._by_tag: dict[Tag, list[tuple[str, frozenset[Tag]]]] = {}
+        self._drafts: list[Draft] = []
         self._types: set[str] = set()
 
     def head(self, tag: Tag) -> TagHead:
         return self.heads.get(tag) or self._committed[tag]
 
-    def add(self, rows: Sequence[EventRow], drafts: Sequence[Draft]) -> None:
+    def add(self, rows: Sequence[EventRow], drafts: Sequence[Draft], heads: dict[Tag, TagHead]) -> None:
         self.rows += rows
-        for draft in drafts:
-            self._types.add(draft.type)
-            seen = (draft.type, frozenset(draft.tags))
-            for tag in draft.tags:
-                self._by_tag.setdefault(tag, []).append(seen)
+        self.heads.update(heads)
+        self._drafts += drafts
+        self._types.update(draft.type for draft in drafts)
 
     def matches(self, item: QueryItem) -> bool:
         """Whether an event accepted before in this transaction matches."""
-        if not item.tags:
-            return bool(self._types) if not item.types else not self._types.isdisjoint(item.types)
+        if item.types and self._types.isdisjoint(item.types):
+            return False
+        # Most conditions end here: one of their tags did not occur.
+        if not all(tag in self.heads for tag in item.tags):
+            return False
         return any(
-            (not item.types or type in item.types) and tags.issuperset(item.tags)
-            for type, tags in self._by_tag.get(item.tags[0], ())
+            (not item.types or draft.type in item.types) and all(tag in draft.tags for tag in item.tags)
+            for draft in self._drafts
         )
 
 
@@ -394,8 +395,7 @@ class Sequencer:
                 continue
             for event in rows:
                 self._tree.append(event.leaf)
-            pending.heads.update(changed)
-            pending.add(rows, append.drafts)
+            pending.add(rows, append.drafts, changed)
             if append.idempotency is not None:
                 pending.idempotency[key] = IdempotencyRow(key, content, rows[0].index, len(rows))
             outcomes.append((rows[0].index, tuple(row.entry for row in rows)))
