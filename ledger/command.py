@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 from functools import partial
@@ -20,6 +20,7 @@ from eventsourcing.dcb.domain import Selector, Slice, Tagged
 
 from ledger import vocabulary
 from ledger.canonical import check_text
+from ledger.entry import event_of, parse, parse_moment
 from ledger.errors import Invalid, Refused
 from ledger.events import Actor, Event
 from ledger.keys import DataKey, KeyScope
@@ -38,6 +39,12 @@ class Recorded(msgspec.Struct, frozen=True):
     recorded_at: datetime
     tags: tuple[Tag, ...]
     event: Event
+
+    @classmethod
+    def parse(cls, entry: bytes) -> Recorded:
+        """Return the event of an entry with its place in the log, fields sealed. Raises Tampered."""
+        parsed = parse(entry)
+        return cls(parsed.index, parse_moment(parsed.recorded_at), parsed.tag_names, event_of(parsed))
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,6 +221,8 @@ def _checker(hint: Any) -> Callable[[Any, str], object] | None:
         checks = [check for check in map(_checker, arguments) if check is not None]
         assert len(checks) <= 1, hint
         return checks[0] if checks else None
+    if origin is Mapping:
+        return partial(_check_kind, dict)
     if origin is tuple:
         return _each(_checker(arguments[0]))
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):

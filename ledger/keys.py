@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.errors import Conflict, StorageError
 from ledger.sealing import NONCE_BYTES, Random
-from ledger.storage.connect import KEYS_APPLICATION_ID, connect, damaged_pages
+from ledger.storage.connect import KEYS_APPLICATION_ID, connect, damaged_pages, truncate_wal
 from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole, new_id
 
 KEY_BYTES: Final = 32
@@ -173,7 +173,7 @@ class KeyStore:
                 with self._connection:
                     self._connection.executemany("DELETE FROM data_keys WHERE key_id = ?", [(k,) for k in key_ids])
                 # secure_delete zeroes the pages; the old ones must leave the WAL too.
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                truncate_wal(self._connection, self._path)
             except apsw.Error as error:
                 raise StorageError(f"{self._path}: keys could not be destroyed ({error})") from error
             for key_id in key_ids:
@@ -269,6 +269,11 @@ class KeyStore:
             oldest = next((k for k in self._by_id if k not in self._pending), None)
             if oldest is not None:
                 self._forget(oldest)
+
+    def forget(self, key_id: KeyId) -> None:
+        """Drop a key from this process's memory; what the store holds stands."""
+        with self._lock:
+            self._forget(key_id)
 
     def _forget(self, key_id: KeyId) -> None:
         key = self._by_id.pop(key_id, None)

@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import hmac
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -22,8 +22,10 @@ from typing import Any, Final
 import msgspec
 
 from ledger import sealing
+from ledger.boundaries import Boundaries
 from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
-from ledger.entry import Draft, draft, encode_data, event_of, parse, parse_moment, personal_values, with_values
+from ledger.destroyed import DestroyedKeys
+from ledger.entry import Draft, draft, encode_data, event_of, parse, personal_values, with_values
 from ledger.errors import (
     Busy,
     Conflict,
@@ -34,11 +36,11 @@ from ledger.errors import (
     refused_again,
 )
 from ledger.events import Actor, Event, KeyDestroyed, Withheld
-from ledger.keys import KeyStore
+from ledger.keys import DataKey, KeyScope, KeyStore
 from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
 from ledger.sequencer import Append, Committed, Outcome, Sequencer, Ticket
-from ledger.storage.engine import Condition, Engine, Query, QueryItem
+from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import MAX_NOTE_BYTES, Guard
 from ledger.storage.sqlite import SqliteEngine
 from ledger.tlog.note import Signer, Verifier, is_name
@@ -93,12 +95,15 @@ class Ledger:
         self._erasing = threading.Lock()
         self._grown = threading.Condition()
         self._size = engine.size()
+        self._boundaries = Boundaries(engine)
+        self._destroyed = DestroyedKeys(engine)
+        self._erasure_due = False
         self._sequencer = Sequencer(
             engine, keys, guard, signer, clock=clock, queue_limit=queue_limit, committed=self._on_committed
         )
         self._sequencer.start()
         # A key store restored from an older backup replays the destructions it missed before anything is served.
-        self._carry_out_erasures()
+        self.carry_out_erasures()
 
     def close(self) -> None:
         """Finish what was accepted, then close every file."""
@@ -149,17 +154,20 @@ class Ledger:
         """Record prepared events: the low door, for the `eventsourcing` recorder and for measuring."""
         return self._sequencer.submit(append).wait()
 
-    def decide(self, command: Command, actor: Actor) -> tuple[CommandSlice, int]:
-        """Read a command's boundary, fold it and decide, recording nothing. Returns the slice and the position read."""
+    def decide(self, command: Command, actor: Actor, *, fresh: bool = True) -> tuple[CommandSlice, int]:
+        """Read a command's boundary, fold it and decide, recording nothing. Returns the slice and the position read.
+
+        Without `fresh` the boundary may be taken from memory: then only an append on its condition settles it.
+        """
         command.check()
         # An actor stands in the entry: an opaque id, never a name or an address.
         check_id(actor.id, "actor.id")
         decision = CommandSlice(command, Context(self._clock(), actor, self.limits, self.keys.of_subject))
-        head = self.engine.size()
-        for recorded in self.read(decision.query(), end=head):
+        past, position = self._boundaries.read(decision.query(), fresh=fresh)
+        for recorded in past:
             decision.fold(recorded)
         decision.execute()
-        return decision, head
+        return decision, position
 
     def seal(self, facts: Collection[Fact], query: Query, after: int) -> Append:
         """Turn decided facts into an append: data encoded, personal fields committed to and sealed."""
@@ -176,7 +184,7 @@ class Ledger:
             sealed: list[Box] = []
             if values:
                 assert fact.scope is not None, event.TOPIC
-                key = self.keys.obtain(fact.scope)
+                key = self._key_for(fact.scope, after)
                 commitments, box = sealing.seal(
                     values, ledger=self.origin, event_id=event_id, key_id=key.id, key=key.secret
                 )
@@ -188,6 +196,15 @@ class Ledger:
             drafts.append(draft(id=event_id, type=event.TOPIC, tags=tags, data=encode_data(event), sealed=commitments))
             boxes.append(sealed)
         return Append(drafts, boxes, Condition((*query, *guards), after), tuple(new_keys))
+
+    def _key_for(self, scope: KeyScope, position: int) -> DataKey:
+        key = self.keys.obtain(scope)
+        if self._destroyed.contains(key.id, position):
+            # Another process recorded its destruction, or was cut off before it carried it out.
+            self.carry_out_erasures()
+            self.keys.forget(key.id)
+            key = self.keys.obtain(scope)
+        return key
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -203,7 +220,7 @@ class Ledger:
         """Yield the matching events, `after` < position ≤ `end` (the size now), in order and pages, fields sealed."""
         end = self.engine.size() if end is None else end
         for stored in self.engine.select(query, after=after, end=end):
-            yield recorded_of(stored.entry)
+            yield Recorded.parse(stored.entry)
 
     def open(self, index: int) -> Event:
         """Return the event at `index` with its personal fields opened, or the Withheld that says why one is not.
@@ -222,7 +239,8 @@ class Ledger:
             return Opened({}, {})
         opened: set[str] = set()
         for box in self.engine.boxes(parsed.index):
-            key = self.keys.get(box.key_id)
+            # GDPR Art. 17: what is recorded as destroyed is not read, also before it is deleted.
+            key = None if self.is_destroyed(box.key_id) else self.keys.get(box.key_id)
             if key is not None:
                 fields |= sealing.open_box(box, parsed.sealed, ledger=self.origin, event_id=parsed.id, key=key.secret)
                 opened.add(box.key_id)
@@ -235,9 +253,8 @@ class Ledger:
         return Opened(fields, dict.fromkeys(closed, Withheld.ERASED if erased else Withheld.MISSING))
 
     def is_destroyed(self, key_id: KeyId) -> bool:
-        """Whether the destruction of a key is recorded."""
-        query = (QueryItem((KeyDestroyed.TOPIC,), (key_tag(key_id),)),)
-        return next(self.engine.select(query, end=self.engine.size(), limit=1), None) is not None
+        """Whether the destruction of a key is recorded, carried out yet or not."""
+        return self._destroyed.contains(key_id, self.engine.size())
 
     def entry(self, index: int) -> bytes:
         """Return the entry bytes at `index`. Raises Invalid beyond the end."""
@@ -298,27 +315,42 @@ class Ledger:
     def _mac(self, what: bytes, data: bytes) -> bytes:
         return hmac.digest(self._idempotency_secret, what + b"\x00" + data, hashlib.sha256)
 
-    def carry_out_erasures(self) -> None:
-        """Do what recorded key destructions ask for: delete the sealed values, then the keys. Idempotent."""
-        self._carry_out_erasures()
+    def carry_out_due_erasures(self) -> None:
+        """Carry out erasures when a key destruction was recorded here and is not carried out yet."""
+        if self._erasure_due:
+            self.carry_out_erasures()
 
-    def _carry_out_erasures(self) -> None:
+    def carry_out_erasures(self) -> None:
+        """Do what recorded key destructions ask for: delete the sealed values, then the keys. Idempotent.
+
+        Raises StorageError when something keeps the bytes from going (a long read, say); the next call, or the next
+        start, does it again. Until then nobody reads them.
+        """
         with self._erasing:
+            self._erasure_due = False
             end = self.engine.size()
             done = self.keys.erasures_applied_to()
             if done == end:
                 return
             query = (QueryItem((KeyDestroyed.TOPIC,)),)
             destroyed = [
-                r.event.key_id for r in self.read(query, after=done, end=end) if isinstance(r.event, KeyDestroyed)
+                recorded.event.key_id
+                for recorded in self.read(query, after=done, end=end)
+                if isinstance(recorded.event, KeyDestroyed)
             ]
             if destroyed:
-                self.engine.delete_boxes(destroyed, end)
-                self.keys.destroy(destroyed)
+                try:
+                    self.engine.delete_boxes(destroyed, end)
+                    self.keys.destroy(destroyed)
+                except BaseException:
+                    self._erasure_due = True
+                    raise
             # A crash before this line does the same again: deleting twice is deleting once.
             self.keys.set_erasures_applied_to(end)
 
-    def _on_committed(self, size: int) -> None:
+    def _on_committed(self, rows: Sequence[EventRow], size: int) -> None:
+        self._boundaries.grown(rows, size)
+        self._erasure_due |= self._destroyed.grown(rows, size)
         with self._grown:
             self._size = size
             self._grown.notify_all()
@@ -351,7 +383,7 @@ class _Attempt:
         if self._receipt is not None or self._find_replay():
             return None
         try:
-            decision, head = self._ledger.decide(self._command, self._actor)
+            decision, head = self._decide()
         except Refused:
             # The same request may have been recorded while this one was being decided.
             if self._find_replay():
@@ -360,6 +392,13 @@ class _Attempt:
         self._facts, self._refusal = decision.facts, decision.refusal
         append = self._ledger.seal(decision.facts, decision.query(), head)
         return msgspec.structs.replace(append, idempotency=self._digests)
+
+    def _decide(self) -> tuple[CommandSlice, int]:
+        """Decide on what is in memory; after a conflict, or before a refusal stands, on what the store says."""
+        if not self._attempts:
+            with suppress(Refused):
+                return self._ledger.decide(self._command, self._actor, fresh=False)
+        return self._ledger.decide(self._command, self._actor)
 
     def succeed(self, outcome: Outcome) -> None:
         if not isinstance(outcome, Committed):
@@ -386,8 +425,7 @@ class _Attempt:
         if self._refusal is not None:
             self._refusal.index = self._receipt.first
             raise self._refusal
-        if any(isinstance(fact.decision, KeyDestroyed) for fact in self._facts):
-            self._ledger.carry_out_erasures()
+        self._ledger.carry_out_due_erasures()
         return self._receipt
 
     def _find_replay(self) -> bool:
@@ -407,12 +445,6 @@ class _Attempt:
         for recorded in self._ledger.read(after=first, end=first + count):
             if isinstance(recorded.event, self._command.KEEPS):
                 raise refused_again(getattr(recorded.event, "reason"), recorded.index)  # noqa: B009
-
-
-def recorded_of(entry: bytes) -> Recorded:
-    """Return the event of an entry with its place in the log, fields sealed. Raises Tampered."""
-    parsed = parse(entry)
-    return Recorded(parsed.index, parse_moment(parsed.recorded_at), parsed.tag_names, event_of(parsed))
 
 
 def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard: Path | None = None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ledger.errors import VerificationError
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.note import Verifier
 from ledger.tlog.proof import LogProof
@@ -32,8 +33,9 @@ class Receipt(msgspec.Struct, frozen=True):
 
     def verify(self, verifier: Verifier, origin: str) -> Checkpoint:
         """Return the checkpoint, once every entry is proven under it. Raises VerificationError. Works offline."""
-        checkpoints = [
-            LogProof.parse(proof).verify(entry, verifier, origin)
-            for entry, proof in zip(self.entries, self.proofs, strict=True)
-        ]
-        return checkpoints[0]
+        proofs = [LogProof.parse(proof) for proof in self.proofs]
+        indexes = [proof.index for proof in proofs]
+        if not self.entries or indexes != list(range(self.first, self.position)):
+            raise VerificationError("receipt", "does not hold one proof for each entry, in their order")
+        found = [proof.verify(entry, verifier, origin) for proof, entry in zip(proofs, self.entries, strict=True)]
+        return found[0]

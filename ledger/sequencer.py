@@ -224,7 +224,7 @@ class Sequencer:
         *,
         clock: Callable[[], datetime],
         queue_limit: int,
-        committed: Callable[[int], None] = lambda size: None,
+        committed: Callable[[Sequence[EventRow], int], None] = lambda rows, size: None,
     ) -> None:
         self._engine = engine
         self._keys = keys
@@ -359,7 +359,7 @@ class Sequencer:
             self._guard.write(note)
             self._guarded = note
         self._heads.update(pending.heads)
-        self._committed(size)
+        self._committed(pending.rows, size)
         grown = Grown(self._tree.copy())
         return [Committed(*o, note, grown) if isinstance(o, tuple) else o for o in outcomes]
 
@@ -493,7 +493,9 @@ class Sequencer:
         if kept is None:
             if head.size:
                 raise RolledBack("guard", f"the guard is empty but the log has {head.size} entries: it was replaced")
-            return
+            # Never empty from here: a crash between the first commit and its guard must not look like another guard.
+            kept = sign_checkpoint(Checkpoint(self._engine.origin, 0, self._tree.root()), self._signer)
+            self._guard.write(kept)
         signed = open_checkpoint(kept, self._verifier, self._engine.origin)
         if signed.size > head.size:
             raise RolledBack(

@@ -84,6 +84,16 @@ def connect(
     return connection
 
 
+def truncate_wal(connection: apsw.Connection, path: Path) -> None:
+    """Move the WAL into the file and empty it, so that no byte of what was deleted stays in either.
+
+    Waits for readers up to the busy timeout. Raises StorageError when one of them still holds an older state.
+    """
+    ((busy, _, _),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    if busy:
+        raise StorageError(f"{path}: a reader holds an older state; deleted bytes stay until it ends. Try again")
+
+
 def damaged_pages(connection: apsw.Connection, path: Path) -> Iterator[int]:
     """Yield the numbers (from 1) of all pages of the file that do not match their checksum, free pages too.
 

@@ -32,6 +32,11 @@ class Guard:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         try:
             self._file = os.open(path, flags, 0o600)
+            if create:
+                # Its name too must outlive a power cut: a ledger does not start without its guard.
+                directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                os.fsync(directory)
+                os.close(directory)
         except OSError as error:
             raise StorageError(
                 f"{path}: the guard cannot be opened ({error.strerror}); it is what tells a rolled-back ledger"

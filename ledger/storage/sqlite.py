@@ -1,6 +1,6 @@
 """The engine on SQLite through APSW: the embedded default.
 
-One writing connection (`BEGIN IMMEDIATE`), one reading connection a thread, WAL, synchronous=FULL. Triggers refuse to
+One writing connection (`BEGIN IMMEDIATE`), a few reading ones, WAL, synchronous=FULL. Triggers refuse to
 change or delete facts. A query by several tags walks the rarest one and probes the others, so a tag that stands on
 every event costs nothing.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import threading
-import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
@@ -20,7 +19,7 @@ import apsw
 
 from ledger.errors import StorageError
 from ledger.sealing import Box
-from ledger.storage.connect import LEDGER_APPLICATION_ID, connect, damaged_pages
+from ledger.storage.connect import LEDGER_APPLICATION_ID, connect, damaged_pages, truncate_wal
 from ledger.storage.engine import (
     NO_EVENTS,
     PAGE,
@@ -68,8 +67,8 @@ class SqliteEngine(Engine):
         self._path = path
         self._types: dict[str, int] = {}
         self._write_lock = threading.Lock()
-        self._local = threading.local()
-        self._readers: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
+        self._readers: list[apsw.Connection] = []
+        self._idle: list[apsw.Connection] = []
         self._writer = self._connect(cache_kib=WRITER_CACHE_KIB)
         with _storage_errors(self._path):
             row = self._writer.execute("SELECT origin, verifier FROM ledger").fetchone()
@@ -94,7 +93,7 @@ class SqliteEngine(Engine):
         return cls(path)
 
     def close(self) -> None:
-        for reader in list(self._readers):
+        for reader in self._readers:
             reader.close()
         self._writer.close()
 
@@ -221,7 +220,7 @@ class SqliteEngine(Engine):
                 deleted += self._writer.changes()
         with self._write_lock, _storage_errors(self._path):
             # secure_delete zeroed the pages; what stood in them must leave the WAL too.
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            truncate_wal(self._writer, self._path)
         return deleted
 
     # --- inside ----------------------------------------------------------------------------------------------
@@ -235,21 +234,22 @@ class SqliteEngine(Engine):
             cache_kib=cache_kib,
         )
 
-    def _reader(self) -> apsw.Connection:
-        reader: apsw.Connection | None = getattr(self._local, "reader", None)
-        if reader is None:
-            reader = self._local.reader = self._connect(read_only=True, cache_kib=READER_CACHE_KIB)
-            self._readers.add(reader)
-        return reader
-
     def _rows(self, sql: str, *parameters: Any) -> list[Any]:
         with _storage_errors(self._path):
-            return self._reader().execute(sql, parameters).fetchall()
+            # The connection used last is the one whose cache is warm; there are as many as ever read at once.
+            try:
+                reader = self._idle.pop()
+            except IndexError:
+                reader = self._connect(read_only=True, cache_kib=READER_CACHE_KIB)
+                self._readers.append(reader)
+            try:
+                # fetchall resets the statement: an open read would hold back the WAL.
+                return reader.execute(sql, parameters).fetchall()
+            finally:
+                self._idle.append(reader)
 
     def _read(self, sql: str, *parameters: Any) -> Any:
-        with _storage_errors(self._path):
-            # fetchall resets the statement: an open read would hold back the WAL.
-            rows = self._reader().execute(sql, parameters).fetchall()
+        rows = self._rows(sql, *parameters)
         return rows[0] if rows else None
 
     def _code(self, type: str) -> int | None:

@@ -16,11 +16,12 @@ from typing import Final
 import msgspec
 
 from ledger import canonical, sealing
+from ledger.command import Recorded
 from ledger.entry import Entry, event_of, parse, parse_moment
 from ledger.errors import LedgerError, StorageError, VerificationError
 from ledger.events import BY_TOPIC, KeyDestroyed
 from ledger.keys import DataKey
-from ledger.ledger import Ledger, recorded_of
+from ledger.ledger import Ledger
 from ledger.sealing import Box
 from ledger.storage.engine import AuditRow, QueryItem
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
@@ -291,7 +292,7 @@ class _Fsck:
     def _destroyed(self, size: int) -> set[KeyId]:
         found: set[KeyId] = set()
         for stored in self.engine.select((QueryItem((KeyDestroyed.TOPIC,)),), end=size):
-            event = recorded_of(stored.entry).event
+            event = Recorded.parse(stored.entry).event
             if isinstance(event, KeyDestroyed):
                 found.add(event.key_id)
                 if self.ledger.keys.get(event.key_id) is not None:

@@ -1,0 +1,45 @@
+# Everything sets up its own .venv from pyproject.toml; nothing needs to be installed by hand but Python >= 3.11.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= demo-data
+
+.PHONY: demo test check bench lint types house clean help
+
+help:
+	@echo "make demo    a seeded year of orders, consents, corrections and disclosures; a proof; an erasure"
+	@echo "make test    the tests"
+	@echo "make check   ruff, mypy --strict, the tests and the house test: what CI runs"
+	@echo "make bench   speed as ratios measured side by side in one run; writes bench.json (ARGS=--quick for a short one)"
+	@echo "make clean   remove the environment and what was built"
+
+$(BIN)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(BIN)/.ready
+	@$(BIN)/prooftrail demo --keep $(DATA)
+
+test: $(BIN)/.ready
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(BIN)/.ready
+	$(BIN)/mypy
+
+house: $(BIN)/.ready
+	$(BIN)/python -m pytest tests/test_house.py
+
+check: lint types test house
+
+bench: $(BIN)/.ready
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis bench.json dist build demo-data

@@ -1,0 +1,96 @@
+"""Boundaries in memory: the events that recent decisions depended on, kept current as the log grows.
+
+A cache can only be behind, never wrong: whatever is decided on it is appended on the condition that nothing in the
+boundary came after the position it was read at, and a refusal is decided again on what the store says. Entries never
+change, so nothing here is ever invalid but incomplete; growth by another process empties it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from ledger.command import Recorded
+from ledger.storage.engine import Engine, EventRow, Query, QueryItem
+from ledger.vocabulary import Tag
+
+# Tags whose selectors are kept, and the longest answer that is: some tens of megabytes at the most.
+_TAGS: Final = 10_000
+_EVENTS: Final = 64
+
+
+class Boundaries:
+    """Reads boundaries of an engine. Safe for many threads; `grown` is called by the one writer."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._position = engine.size()
+        self._by_tag: OrderedDict[Tag, dict[QueryItem, list[Recorded | bytes]]] = OrderedDict()
+
+    def read(self, query: Query, *, fresh: bool) -> tuple[list[Recorded], int]:
+        """Return the events of a boundary in order, and the position they are complete up to.
+
+        With `fresh` nothing comes from memory.
+        """
+        known, missing, position = self._known(query, fresh)
+        for item in missing:
+            found = [Recorded.parse(stored.entry) for stored in self._engine.select((item,), end=position)]
+            if not fresh:
+                self._keep(item, found, position)
+            known += found
+        if len(query) > 1 and len(known) > 1:
+            known = sorted({recorded.index: recorded for recorded in known}.values(), key=lambda r: r.index)
+        return known, position
+
+    def grown(self, rows: Sequence[EventRow], size: int) -> None:
+        """Take in what was committed: the events from the last size on, up to `size`."""
+        with self._lock:
+            if self._position + len(rows) != size:
+                self._by_tag.clear()
+            self._position = size
+            for row in rows:
+                for tag, _ in row.tags:
+                    items = self._by_tag.get(tag)
+                    if items is not None:
+                        _add(items, row)
+
+    def _known(self, query: Query, fresh: bool) -> tuple[list[Recorded], list[QueryItem], int]:
+        if fresh or not query:
+            return [], list(query) or [QueryItem()], self._engine.size()
+        known: list[Recorded] = []
+        missing: list[QueryItem] = []
+        with self._lock:
+            for item in query:
+                kept = self._by_tag.get(item.tags[0], {}).get(item) if item.tags else None
+                if kept is None:
+                    missing.append(item)
+                    continue
+                self._by_tag.move_to_end(item.tags[0])
+                for i, recorded in enumerate(kept):
+                    if isinstance(recorded, bytes):
+                        recorded = kept[i] = Recorded.parse(recorded)
+                    known.append(recorded)
+            return known, missing, self._position
+
+    def _keep(self, item: QueryItem, found: Iterable[Recorded], position: int) -> None:
+        kept: list[Recorded | bytes] = list(found)
+        if not item.tags or not kept or len(kept) > _EVENTS:
+            return
+        with self._lock:
+            # What was committed since the read would be missing for good.
+            if self._position == position:
+                self._by_tag.setdefault(item.tags[0], {})[item] = kept
+                if len(self._by_tag) > _TAGS:
+                    self._by_tag.popitem(last=False)
+
+
+def _add(items: dict[QueryItem, list[Recorded | bytes]], row: EventRow) -> None:
+    for item, kept in list(items.items()):
+        if (not item.types or row.type in item.types) and {tag for tag, _ in row.tags}.issuperset(item.tags):
+            if len(kept) < _EVENTS:
+                kept.append(row.entry)
+            else:
+                del items[item]
