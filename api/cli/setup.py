@@ -1,0 +1,84 @@
+"""init, key, new-id: what comes before the first record."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api.cli.options import DataOption, JsonOption
+from api.cli.output import Output
+from api.settings import KEK_FILE, SIGNING_KEY_FILE, read_settings
+from ledger.errors import StorageError
+from ledger.storage.sqlite import SqliteEngine
+from ledger.vocabulary import new_id
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command("init")(init)
+    app.command("key")(key)
+    app.command("new-id")(fresh_id)
+
+
+def init(
+    origin: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The ledger's name, for ever: a domain you hold and a path."),
+    ] = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a new ledger with its keys. Overwrites nothing; run it again if it was interrupted.
+
+    Example: prooftrail init --origin example.com/records --data /var/lib/prooftrail
+
+    Keep a copy of the two key files elsewhere: without kek the personal values cannot be read, without signing-key
+    nothing can be recorded. The copy of kek is what makes a backup readable, so do not keep it with the backups.
+    """
+    output = Output(as_json)
+    settings = read_settings(data)
+    made = settings.initialise(origin)
+    with settings.open() as ledger:
+        verifier, name = str(ledger.verifier), ledger.origin
+    if as_json:
+        output.document({"created": made, "data": str(settings.data), "origin": name, "key": verifier})
+        return
+    output.say(f"{'Made' if made else 'There is already'} the ledger {name} in {settings.data}", "bold")
+    if settings.kek_text is None:
+        output.say(f"  {settings.data / KEK_FILE}: opens the personal values; keep a copy elsewhere")
+    output.say(f"  {settings.data / SIGNING_KEY_FILE}: signs the log; keep a copy elsewhere")
+    output.say(f"  public key, for whoever verifies: {verifier}")
+    output.say(f"Next: prooftrail register --data {settings.data}")
+
+
+def key(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Print the ledger's public key. Give it to everybody who should be able to verify; it needs no secret to read.
+
+    Example: prooftrail key > ledger.pub
+    """
+    output = Output(as_json)
+    settings = read_settings(data)
+    if not settings.ledger_file.exists():
+        raise StorageError(f"{settings.data}: there is no ledger here; make one with: prooftrail init")
+    engine = SqliteEngine(settings.ledger_file)
+    try:
+        origin, verifier = engine.origin, engine.verifier
+    finally:
+        engine.close()
+    if as_json:
+        output.document({"origin": origin, "key": verifier})
+    else:
+        typer.echo(verifier)
+
+
+def fresh_id(as_json: JsonOption = False) -> None:
+    """Print a fresh random id, for a subject, client, order, consent or case.
+
+    Example: CLIENT=$(prooftrail new-id)
+    """
+    made = new_id()
+    if as_json:
+        Output(as_json).document({"id": made})
+    else:
+        typer.echo(made)

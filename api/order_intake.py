@@ -1,0 +1,67 @@
+"""Taking an order in: one file becomes one RecordOrder, and the same order twice is one order, for ever (clause 11).
+
+An order that comes again has another order id and time of receipt than the first one was given, so it is asked for
+again as the first one was, with these bytes: the ledger then compares what was asked with what was asked then. What
+does not live here: the rules of orders (ledger.commands.order) and where files come from (cli, mail).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ledger import Actor, Ledger, Receipt
+from ledger.commands import RecordOrder
+from ledger.entry import event_of, parse
+from ledger.errors import IdempotencyMismatch
+from ledger.events import OrderRecorded
+from ledger.vocabulary import OrderId
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """An order that is recorded: now, or (`again`) before, with the receipt of that time."""
+
+    order_id: OrderId
+    receipt: Receipt
+    again: bool
+
+
+def take_in(ledger: Ledger, command: RecordOrder, actor: Actor, *, key: str | None) -> Taken:
+    """Record an order, once for each idempotency `key`. Raises what `Ledger.record` raises.
+
+    IdempotencyMismatch says that the key was used for other bytes, another client or another person.
+    """
+    if key is None:
+        return Taken(command.order_id, ledger.record(command, actor), again=False)
+    before = _taken_before(ledger, command, actor, key)
+    if before is None:
+        try:
+            return Taken(command.order_id, ledger.record(command, actor, idempotency_key=key), again=False)
+        except IdempotencyMismatch:
+            # Another process may have taken the same order in since we looked.
+            before = _taken_before(ledger, command, actor, key)
+            if before is None:
+                raise
+    first, by = before
+    return Taken(first.order_id, ledger.record(first, by, idempotency_key=key), again=True)
+
+
+def _taken_before(ledger: Ledger, command: RecordOrder, actor: Actor, key: str) -> tuple[RecordOrder, Actor] | None:
+    """Return `command` as it was asked for the first time under this key, and who asked; None when nobody did."""
+    row = ledger.engine.find_idempotent(ledger.idempotency_digests(key, command, actor)[0])
+    if row is None:
+        return None
+    entry = ledger.entry(row.first)
+    event = event_of(parse(entry))
+    if not isinstance(event, OrderRecorded):
+        raise IdempotencyMismatch
+    name = ledger.open_fields(entry).values().get("file_name", command.file_name)
+    first = msgspec.structs.replace(
+        command,
+        order_id=event.order_id,
+        received_at=event.received_at,
+        terms_version=event.terms_version,
+        authentication=event.authentication,
+        # Once it is erased, only the name that the sender gives again can be compared.
+        file_name=name if isinstance(name, str) else command.file_name,
+    )
+    return first, event.by
