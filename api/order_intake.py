@@ -47,10 +47,10 @@ def take_in(ledger: Ledger, command: RecordOrder, actor: Actor, *, key: str | No
 
 def _taken_before(ledger: Ledger, command: RecordOrder, actor: Actor, key: str) -> tuple[RecordOrder, Actor] | None:
     """Return `command` as it was asked for the first time under this key, and who asked; None when nobody did."""
-    row = ledger.engine.find_idempotent(ledger.idempotency_digests(key, command, actor)[0])
-    if row is None:
+    indexes = ledger.recorded_under(key)
+    if indexes is None:
         return None
-    entry = ledger.entry(row.first)
+    entry = ledger.entry(indexes.start)
     event = event_of(parse(entry))
     if not isinstance(event, OrderRecorded):
         raise IdempotencyMismatch

@@ -302,6 +302,11 @@ class Ledger:
         proofs = tuple(self.prove(first + i, size=checkpoint[0], tree=tree) for i in range(count))
         return Receipt(first, entries, proofs)
 
+    def recorded_under(self, idempotency_key: str) -> range | None:
+        """Return the indexes of the entries that the first request under this key made, None when there was none."""
+        row = self.engine.find_idempotent(self._mac(b"key", idempotency_key.encode()))
+        return None if row is None else range(row.first, row.first + row.count)
+
     # --- inside ----------------------------------------------------------------------------------------------
 
     def idempotency_digests(self, key: str, command: Command, actor: Actor) -> tuple[bytes, bytes]:
@@ -467,6 +472,15 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
             SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier)).close()
     finally:
         kept.close()
+
+
+def public_key(data: Path) -> Verifier:
+    """Return the public key of the ledger in `data`; needs none of its secrets. Raises StorageError."""
+    engine = SqliteEngine(data / LEDGER_FILE)
+    try:
+        return Verifier.parse(engine.verifier)
+    finally:
+        engine.close()
 
 
 def open_ledger(

@@ -10,7 +10,7 @@ from api.cli.options import DataOption, JsonOption
 from api.cli.output import Output
 from api.settings import KEK_FILE, SIGNING_KEY_FILE, read_settings
 from ledger.errors import StorageError
-from ledger.storage.sqlite import SqliteEngine
+from ledger.ledger import public_key
 from ledger.vocabulary import new_id
 
 
@@ -61,15 +61,11 @@ def key(data: DataOption = None, as_json: JsonOption = False) -> None:
     settings = read_settings(data)
     if not settings.ledger_file.exists():
         raise StorageError(f"{settings.data}: there is no ledger here; make one with: prooftrail init")
-    engine = SqliteEngine(settings.ledger_file)
-    try:
-        origin, verifier = engine.origin, engine.verifier
-    finally:
-        engine.close()
+    verifier = public_key(settings.data)
     if as_json:
-        output.document({"origin": origin, "key": verifier})
+        output.document({"origin": verifier.name, "key": str(verifier)})
     else:
-        typer.echo(verifier)
+        typer.echo(str(verifier))
 
 
 def fresh_id(as_json: JsonOption = False) -> None:

@@ -92,7 +92,8 @@ class Guard:
 
 
 def _parse(slot: bytes) -> tuple[int, bytes] | None:
-    if not slot.startswith(_MAGIC) or len(slot) < _SLOT_BYTES:
+    # What is beyond the checksum is padding: a file cut short there (a torn first write) has lost nothing.
+    if not slot.startswith(_MAGIC):
         return None
     sequence = int.from_bytes(slot[len(_MAGIC) : len(_MAGIC) + 8], "big")
     end = _HEAD_BYTES + int.from_bytes(slot[len(_MAGIC) + 8 : _HEAD_BYTES], "big")

@@ -100,6 +100,7 @@ class _Fsck:
         # Keyed afresh at each run: whoever changes rows cannot aim at equal sums.
         self.secret = os.urandom(32)
         self.sums: dict[int, int] = {}
+        self.tag_links = 0
 
     def run(self) -> Report:
         for step in (self.check_pages, self.check_log, self.check_tags, self.check_sealed, self.check_idempotency):
@@ -185,6 +186,7 @@ class _Fsck:
         except VerificationError as error:
             self.report.add("entry", where, error.why)
             return last_moment
+        self.tag_links += len(entry.tags)
         for link in entry.tags:
             self._sum(row.index, link.tag, link.n, link.prev, entry.type)
         return entry.recorded_at
@@ -232,7 +234,7 @@ class _Fsck:
                 n = row.n
             prev = row.index
             if not done % 10_000:
-                self.progress("tags", done, done)
+                self.progress("tags", done, self.tag_links)
         for number in sorted(of_entries.keys() | found.keys()):
             if of_entries.get(number) != found.get(number):
                 self._look_into(number * _RANGE, min((number + 1) * _RANGE, report.size))
