@@ -1,0 +1,34 @@
+"""The ledgers that are measured: opened like any other, with keys that protect nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from ledger import Actor, Ledger, create_ledger, open_ledger
+from ledger.ledger import LEDGER_FILE
+from ledger.tlog.note import Signer
+from ledger.vocabulary import ActorId, Role, new_id
+
+ORIGIN: Final = "bench.example/records"
+# Fixed, so that a cached ledger opens again. What is sealed under them is made up.
+_KEK: Final = bytes(range(32))
+_SIGNER: Final = Signer(ORIGIN, bytes(32))
+
+ACTOR: Final = Actor(id=ActorId(new_id()), role=Role.OFFICER)
+
+
+def create(data: Path) -> Ledger:
+    """Make an empty ledger in `data` and open it."""
+    create_ledger(data, origin=ORIGIN, kek=_KEK, signer=_SIGNER)
+    return reopen(data)
+
+
+def reopen(data: Path) -> Ledger:
+    """Open a ledger that was made here."""
+    return open_ledger(data, kek=_KEK, signer=_SIGNER)
+
+
+def database(data: Path) -> Path:
+    """The database file of a ledger."""
+    return data / LEDGER_FILE

@@ -1,0 +1,1 @@
+CREATE INDEX subjects_by_subject ON subjects (subject);

@@ -1,0 +1,1 @@
+CREATE INDEX links_by_subject ON links (subject, idx);

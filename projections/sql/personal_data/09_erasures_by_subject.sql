@@ -1,0 +1,1 @@
+CREATE INDEX erasures_by_subject ON erasures (subject, idx);

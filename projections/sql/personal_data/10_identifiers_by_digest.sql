@@ -1,0 +1,1 @@
+CREATE INDEX identifiers_by_digest ON identifiers (digest);

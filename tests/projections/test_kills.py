@@ -1,0 +1,121 @@
+"""kill -9 at random moments: of a follower, of a rebuild. What is left equals a rebuild, always (fault 11).
+
+PROOFTRAIL_PROJECTION_KILLS sets the number of rounds of each.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from projections import PROJECTIONS_FILE, Progress, open_projections
+from projections.store import Store
+from tests.projections.crowd import crowd
+from tests.projections.test_runner import dump
+from tests.projections.world import make, opened
+
+ROUNDS = int(os.environ.get("PROOFTRAIL_PROJECTION_KILLS", "24"))
+
+
+def follow_to(data: Path, target: int, *, batch: int) -> None:
+    """Follow a ledger in small batches until a position; the life of one process."""
+    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+        projections.runner._batch = batch
+        projections.follow()
+        print("following", flush=True)
+        if not projections.wait_for(target, 60):
+            sys.exit("the target was never reached")
+
+
+def rebuild_for_ever(data: Path, tell: Progress) -> None:
+    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+        projections.runner._batch = 50
+        while True:
+            projections.rebuild(tell)
+
+
+def catch_up(data: Path, tell: Progress) -> None:
+    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+        projections.runner._batch = 3
+        projections.catch_up(tell)
+        time.sleep(60)
+
+
+def killed(work: Callable[[Path, Progress], None], data: Path, *, batches: int, later_s: float) -> None:
+    """Do work in a child that is killed a little after it has told of so many batches.
+
+    By batches and not by time, so that a slow machine kills as well as a fast one. Forked, as a fresh interpreter would
+    take longer than the work; nothing of SQLite is open in the parent then.
+    """
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        out = os.fdopen(tell, "w")
+        try:
+            work(data, lambda done, total: print(end=".", file=out, flush=True))
+        finally:
+            os._exit(1)
+    os.close(tell)
+    for _ in range(batches):
+        assert os.read(told, 1), "the child ended by itself"
+    os.close(told)
+    time.sleep(later_s)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "the child ended by itself"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    make(tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_a_follower_that_is_killed_equals_a_rebuild(data: Path) -> None:
+    rng = random.Random(11)
+    lags: set[int] = set()
+    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+        projections.catch_up()
+    for number in range(ROUNDS):
+        with opened(data) as ledger:
+            crowd(ledger, 100, seed=number, lives_a_batch=5)
+        killed(catch_up, data, batches=rng.randrange(33), later_s=rng.uniform(0, 0.01))
+        with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+            position = projections.status().position
+            lags.add(ledger.size() - position)
+            kept = dump(projections)
+            indexes = [row[0] for table in ("subjects", "order_steps", "consents_given") for row in kept[table]]
+            assert len(indexes) == len(set(indexes))
+            assert max(indexes, default=-1) < position
+            assert projections.verify().count == 0
+    # Some died on the way, or this proved nothing.
+    assert len(lags) > 1
+
+
+def test_a_rebuild_that_is_killed_leaves_the_old_state_or_the_new(data: Path) -> None:
+    rng = random.Random(12)
+    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+        crowd(ledger, 400)
+        projections.catch_up()
+        whole = dump(projections)
+    generations: set[str] = set()
+    for _ in range(ROUNDS):
+        killed(rebuild_for_ever, data, batches=rng.randrange(20), later_s=rng.uniform(0, 0.02))
+        generations.add(os.readlink(data / PROJECTIONS_FILE))
+        store = Store(data / PROJECTIONS_FILE)
+        with store.read() as rows:
+            assert rows("PRAGMA integrity_check") == [("ok",)]
+        store.close()
+        with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+            assert dump(projections) == whole
+    assert len(generations) > 1
+    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+        projections.rebuild()
+    assert [path.name for path in data.glob("projections-*.db")] == [os.readlink(data / PROJECTIONS_FILE)]

@@ -1,0 +1,140 @@
+"""A small world for these tests: one ledger, its projections, a clock that stands still until it is told.
+
+given(commands) records them; the questions catch up first, so that a test asks of what it just recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import apsw
+
+from ledger import Actor, Ledger, Receipt, create_ledger, open_ledger
+from ledger.command import Command
+from ledger.commands import CollectData, DecideErasure, DestroyKeys, RegisterSubject
+from ledger.errors import Refused
+from ledger.events import ClassDecision
+from ledger.tlog.note import Signer
+from ledger.vocabulary import (
+    ActorId,
+    ErasureOutcome,
+    LegalBasis,
+    Purpose,
+    RetentionClass,
+    Role,
+    SourceKind,
+    SubjectId,
+    Word,
+    new_id,
+)
+from projections import PROJECTIONS_FILE, Projections, open_projections
+
+ORIGIN = "example.com/ledger"
+KEK = b"k" * 32
+SIGNER_SEED = b"s" * 32
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+OFFICER = Actor(id=ActorId(new_id()), role=Role.OFFICER)
+
+
+def signer() -> Signer:
+    return Signer(ORIGIN, SIGNER_SEED)
+
+
+def make(data: Path) -> None:
+    """Make an empty ledger in `data`."""
+    create_ledger(data, origin=ORIGIN, kek=KEK, signer=signer())
+
+
+def opened(data: Path, clock: Callable[[], datetime] | None = None) -> Ledger:
+    return open_ledger(data, kek=KEK, signer=signer(), clock=clock or (lambda: datetime.now(UTC)))
+
+
+class World:
+    def __init__(self, data: Path) -> None:
+        make(data)
+        self.data = data
+        self.now = START
+        self.ledger = opened(data, lambda: self.now)
+        self.path = data / PROJECTIONS_FILE
+        self.asked = open_projections(self.ledger, self.path)
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.asked.close()
+        self.ledger.close()
+
+    @property
+    def then(self) -> Projections:
+        """The projections, caught up."""
+        self.asked.catch_up()
+        return self.asked
+
+    def given(self, *commands: Command) -> Receipt:
+        """Record commands, a minute apart; return the receipt of the last one."""
+        for command in commands:
+            self.wait(minutes=1)
+            receipt = self.ledger.record(command, OFFICER)
+        return receipt
+
+    def refused(self, command: Command) -> Refused:
+        """Record a command that must be refused; return the refusal."""
+        self.wait(minutes=1)
+        try:
+            self.ledger.record(command, OFFICER)
+        except Refused as refusal:
+            return refusal
+        raise AssertionError(f"{command.NAME} was not refused")
+
+    def wait(self, **elapsed: float) -> datetime:
+        """Let the clock go on; return the moment."""
+        self.now += timedelta(**elapsed)
+        return self.now
+
+    def subject(self) -> SubjectId:
+        """Register somebody."""
+        subject = SubjectId(new_id())
+        self.given(RegisterSubject(subject_id=subject))
+        return subject
+
+    def erase(self, subject: SubjectId, *classes: RetentionClass) -> None:
+        """Decide and carry out the erasure of these retention classes."""
+        decisions = tuple(
+            ClassDecision(retention_class=c, outcome=ErasureOutcome.ERASED, ground=Word("withdrawn")) for c in classes
+        )
+        self.given(
+            DecideErasure(subject_id=subject, decisions=decisions),
+            DestroyKeys(subject_id=subject, retention_classes=classes),
+        )
+
+    def tamper(self, sql: str, *parameters: Any) -> None:
+        """Change the projections in use behind the program's back."""
+        self.asked.catch_up()
+        with self.asked._store.lock():
+            connection = self.asked._store.writer()
+            assert isinstance(connection, apsw.Connection)
+            connection.execute(sql, parameters).fetchall()
+            assert connection.total_changes()
+
+
+def collect(subject: SubjectId, **values: Any) -> CollectData:
+    """Collect fields; `given_name` is the field given-name."""
+    return collected(subject, {name.replace("_", "-"): value for name, value in values.items()})
+
+
+def collected(subject: SubjectId, values: dict[str, Any], **more: Any) -> CollectData:
+    return CollectData(
+        subject_id=subject,
+        purpose=Purpose.CONTRACT,
+        basis=LegalBasis.CONTRACT,
+        source=SourceKind.SUBJECT,
+        values=values,
+        **more,
+    )
