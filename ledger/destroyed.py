@@ -10,6 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from ledger.command import Recorded
+from ledger.errors import Tampered
 from ledger.events import KeyDestroyed
 from ledger.storage.engine import Engine, EventRow, QueryItem
 from ledger.vocabulary import KeyId
@@ -47,6 +48,7 @@ class DestroyedKeys:
 
 
 def _key(entry: bytes) -> KeyId:
-    event = Recorded.parse(entry).event
-    assert isinstance(event, KeyDestroyed)
-    return event.key_id
+    recorded = Recorded.parse(entry)
+    if not isinstance(recorded.event, KeyDestroyed):
+        raise Tampered(f"entry {recorded.index}", "is filed under another type than its own")
+    return recorded.event.key_id

@@ -118,8 +118,9 @@ class KeyStore:
             return key
 
     def persist(self, key_ids: Iterable[KeyId]) -> set[KeyId]:
-        """Make those keys durable that are new; return the ones that are not to be used:
-        another process made the key of that scope first, or destroyed this one.
+        """Make those keys durable that are new; return the ones that must not be used.
+
+        Those are the keys of a scope for which another process made one first, and destroyed ones.
 
         Atomic and durable when it returns. Raises StorageError, and then no key is durable.
         """
@@ -127,7 +128,7 @@ class KeyStore:
             asked = dict.fromkeys(key_ids)
             fresh = [self._pending[key_id] for key_id in asked if key_id in self._pending]
             # Neither new nor here: lost in an earlier call, or destroyed since it was handed out.
-            lost = {key_id for key_id in asked if key_id not in self._pending and self.get(key_id) is None}
+            lost = {key_id for key_id in asked if key_id not in self._by_id and self.get(key_id) is None}
             if not fresh:
                 return lost
             try:

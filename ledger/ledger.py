@@ -102,8 +102,12 @@ class Ledger:
             engine, keys, guard, signer, clock=clock, queue_limit=queue_limit, committed=self._on_committed
         )
         self._sequencer.start()
-        # A key store restored from an older backup replays the destructions it missed before anything is served.
-        self.carry_out_erasures()
+        try:
+            # A key store restored from an older backup replays the destructions it missed before anything is served.
+            self.carry_out_erasures()
+        except BaseException:
+            self._sequencer.close()
+            raise
 
     def close(self) -> None:
         """Finish what was accepted, then close every file."""

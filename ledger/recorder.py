@@ -25,7 +25,8 @@ from eventsourcing.persistence import IntegrityError, ProgrammingError
 from ledger import canonical
 from ledger.canonical import check_text
 from ledger.entry import draft, parse
-from ledger.errors import Conflict, VerificationError
+from ledger.errors import Conflict, Invalid, VerificationError
+from ledger.events import BY_TOPIC
 from ledger.ledger import Ledger
 from ledger.sequencer import Append, Committed
 from ledger.storage.engine import Condition, Query, QueryItem
@@ -45,6 +46,9 @@ class LedgerRecorder(DCBRecorder):
         """Append atomically and durably; return the last position. Raises IntegrityError when the condition fails."""
         if not events:
             raise ProgrammingError("there is no event to append")
+        # Our own topics are what rules decided: a forged one would be believed, or stop every reader at the next start.
+        if any(event.type in BY_TOPIC for event in events):
+            raise Invalid("type", "is one of the ledger's own: commands alone record it")
         drafts = [
             draft(
                 id=EventId(new_id()),

@@ -412,11 +412,11 @@ class Sequencer:
             tags: list[tuple[Tag, int]] = []
             links: list[tuple[bytes, int, int | None]] = []
             for tag, text in zip(draft.tags, draft.tag_texts, strict=True):
-                head = changed.get(tag) or pending.head(tag)
-                n = head.n + 1
+                n, last = changed.get(tag) or pending.head(tag)
+                n += 1
                 tags.append((tag, n))
-                links.append((text, n, head.last))
-                changed[tag] = TagHead(n, index)
+                links.append((text, n, last))
+                changed[tag] = (n, index)
             entry = draft.entry(index, self._origin, recorded_at, links)
             rows.append(EventRow(index, draft.type, entry, leaf_hash(entry), tags, boxes))
             index += 1
@@ -424,14 +424,23 @@ class Sequencer:
 
     def _load_heads(self, transaction: Transaction, appends: Sequence[Append]) -> dict[Tag, TagHead]:
         """Return the heads of all tags that the batch names, read from the store once."""
-        wanted = {tag for append in appends for draft in append.drafts for tag in draft.tags}
-        for append in appends:
-            if append.condition is not None:
-                wanted.update(tag for item in append.condition.query for tag in item.tags)
         if len(self._heads) > _CACHED_HEADS:
             self._heads.clear()
-        self._heads.update(transaction.tag_heads([tag for tag in wanted if tag not in self._heads]))
-        return self._heads
+        heads = self._heads
+        unknown: set[Tag] = set()
+        for append in appends:
+            for draft in append.drafts:
+                for tag in draft.tags:
+                    if tag not in heads:
+                        unknown.add(tag)
+            if append.condition is not None:
+                for item in append.condition.query:
+                    for tag in item.tags:
+                        if tag not in heads:
+                            unknown.add(tag)
+        if unknown:
+            heads.update(transaction.tag_heads(unknown))
+        return heads
 
     def _failed_conditions(
         self, transaction: Transaction, appends: Sequence[Append], heads: dict[Tag, TagHead]
@@ -473,7 +482,7 @@ class Sequencer:
         if last is None:
             raise Tampered("start", f"there are {head.size} entries but no checkpoint")
         checkpoint = open_checkpoint(last[1], self._verifier, self._engine.origin)
-        if checkpoint.size != head.size or checkpoint.root != self._tree.root():
+        if not last[0] == checkpoint.size == head.size or checkpoint.root != self._tree.root():
             raise Tampered(
                 "start",
                 f"the {head.size} entries are not the {checkpoint.size} of the last checkpoint; "
@@ -521,7 +530,7 @@ def _may_match(item: QueryItem, after: int, size: int, heads: dict[Tag, TagHead]
     if not item.tags:
         return size > after
     for tag in item.tags:
-        last = heads[tag].last
+        last = heads[tag][1]
         if last is None or last < after:
             return False
     return True

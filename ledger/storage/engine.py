@@ -45,14 +45,10 @@ class Head(msgspec.Struct, frozen=True):
     last_entry: bytes | None
 
 
-class TagHead(msgspec.Struct, frozen=True):
-    """How many events a tag has, and the index of the last one (None when it has none)."""
+TagHead = tuple[int, int | None]
+"""(n, last): how many events a tag has, and the index of the last one, None when it has none."""
 
-    n: int
-    last: int | None
-
-
-NO_EVENTS: Final = TagHead(0, None)
+NO_EVENTS: Final[TagHead] = (0, None)
 
 
 class EventRow(msgspec.Struct, frozen=True):

@@ -44,6 +44,7 @@ class Guard:
         self._path = path
         self._sequence = 0
         self._last: bytes | None = None
+        self._data = b""  # the file as it was read or written last
 
     def close(self) -> None:
         if self._file >= 0:
@@ -61,8 +62,10 @@ class Guard:
 
     def read(self) -> bytes | None:
         """Return the last note that was kept, None when none ever was. Raises Tampered when both slots are damaged."""
-        found: list[tuple[int, bytes]] = []
         data = os.pread(self._file, 2 * _SLOT_BYTES, 0)
+        if data == self._data:
+            return self._last
+        found: list[tuple[int, bytes]] = []
         for start in range(0, len(data), _SLOT_BYTES):
             slot = _parse(data[start : start + _SLOT_BYTES])
             if slot is not None:
@@ -72,22 +75,26 @@ class Guard:
                 raise Tampered("guard", f"{self._path} is damaged in both slots")
             return None
         self._sequence, self._last = max(found)
+        self._data = data
         return self._last
 
     def write(self, note: bytes) -> None:
         """Keep a note instead of the last one. Durable when it returns. Call it under `lock`, after `read`."""
         assert len(note) <= MAX_NOTE_BYTES
         sequence = self._sequence + 1
+        start = (sequence % 2) * _SLOT_BYTES
         body = _MAGIC + sequence.to_bytes(8, "big") + len(note).to_bytes(2, "big") + note
         slot = (body + hashlib.sha256(body).digest()).ljust(_SLOT_BYTES, b"\x00")
         try:
             # The newest slot is the other one; if this write is torn, that one still holds.
-            written = os.pwrite(self._file, slot, (sequence % 2) * _SLOT_BYTES)
+            written = os.pwrite(self._file, slot, start)
             os.fdatasync(self._file)
             if written != len(slot):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise StorageError(f"{self._path}: the guard cannot be written ({error.strerror})") from error
+        data = self._data.ljust(2 * _SLOT_BYTES, b"\x00")
+        self._data = data[:start] + slot + data[start + _SLOT_BYTES :]
         self._sequence, self._last = sequence, note
 
 

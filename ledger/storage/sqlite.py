@@ -324,7 +324,7 @@ class SqliteTransaction(Transaction):
                     f"SELECT {', '.join([_PACKED_HEAD] * len(chunk))}", chunk
                 ).fetchall()
                 for tag, packed in zip(chunk, found if isinstance(found, tuple) else (found,), strict=True):
-                    heads[tag] = NO_EVENTS if packed is None else TagHead(*map(int, packed.split()))
+                    heads[tag] = NO_EVENTS if packed is None else _unpack(packed)
         return heads
 
     def failed(self, conditions: Sequence[Condition]) -> list[bool]:
@@ -451,6 +451,11 @@ def _streams(
         f"WHERE r.tag = ?{in_types}{probes} AND r.idx < ? AND r.idx >= ? ORDER BY r.idx LIMIT ?"
     )
     return [(sql, (tags[0], *codes, *tags[1:], end))]
+
+
+def _unpack(packed: str) -> TagHead:
+    n, last = packed.split()
+    return int(n), int(last)
 
 
 def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:

@@ -25,7 +25,7 @@ from ledger.ledger import Ledger
 from ledger.sealing import Box
 from ledger.storage.engine import AuditRow, QueryItem
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.tlog.merkle import leaf_hash
+from ledger.tlog.merkle import MAX_SIZE, leaf_hash
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Tree
 from ledger.vocabulary import KeyId
@@ -150,6 +150,9 @@ class _Fsck:
         last = self.engine.checkpoint(size)
         if size and (last is None or (last[0] > size and self.engine.size() == size)):
             report.add("checkpoint", f"checkpoint {size}", "the last entries are under no checkpoint")
+        newest = self.engine.checkpoint()
+        if newest is not None and newest[0] > self.engine.size():
+            report.add("checkpoint", f"checkpoint {newest[0]}", "covers entries that are not there")
         self._check_no_other_tiles(size)
         self.progress("entries", size - self.first, size - self.first)
 
@@ -202,7 +205,7 @@ class _Fsck:
 
     def _check_no_other_tiles(self, size: int) -> None:
         for level, n in self.engine.tiles():
-            if level > 7 or (n + 1) * TILE_WIDTH ** (level + 1) > self.engine.size():
+            if not 0 <= level <= 7 or n < 0 or (n + 1) * TILE_WIDTH ** (level + 1) > self.engine.size():
                 self.report.add("tile", f"tile {level}/{n}", f"is beyond the {size} entries")
 
     def _check_checkpoint(self, tree: Tree, size: int, note: bytes) -> None:
@@ -222,7 +225,12 @@ class _Fsck:
         tag, n, prev = "", 0, None
         found: dict[int, int] = {}
         self.sums, of_entries = found, self.sums
-        for done, row in enumerate(self.engine.tags(report.size), 1):
+        for done, row in enumerate(self.engine.tags(MAX_SIZE), 1):
+            if row.index >= report.size:
+                # Of an entry that came meanwhile; a row of none would become the previous event of the next one.
+                if row.index >= self.engine.size():
+                    report.add("tags", f"entry {row.index}", "is filed under tags but is not there")
+                continue
             if row.tag != tag:
                 tag, n, prev = row.tag, 0, None
             n += 1
