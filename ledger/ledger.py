@@ -46,6 +46,7 @@ from ledger.storage.sqlite import SqliteEngine
 from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
 from ledger.tlog.tree import Tree
+from ledger.tlog.view import TreeView
 from ledger.vocabulary import EventId, KeyId, Tag, check_id, key_tag, new_id
 
 # A conflict means that somebody else in the same boundary won; ten in a row mean that the caller should know.
@@ -98,6 +99,7 @@ class Ledger:
         self._boundaries = Boundaries(engine)
         self._destroyed = DestroyedKeys(engine)
         self._erasure_due = False
+        self._foreign = TreeView(Tree(self._load_tile))
         self._sequencer = Sequencer(
             engine, keys, guard, signer, clock=clock, queue_limit=queue_limit, committed=self._on_committed
         )
@@ -285,11 +287,15 @@ class Ledger:
         """Return (size, signed note) of the last checkpoint, or of the first one of at least `size` entries."""
         return self.engine.checkpoint(size)
 
-    def tree(self) -> Tree:
-        """Return the tree as it is in the store, for proofs: a snapshot that does not grow."""
-        return Tree.load(self.engine.size(), self._load_tile, self.engine.leaves)
+    def tree(self) -> TreeView:
+        """Return the tree of everything that is committed now, for proofs."""
+        view = max(self._sequencer.view, self._foreign, key=lambda known: known.size)
+        if view.size < (size := self.engine.size()):
+            # Another process recorded something since we did.
+            view = self._foreign = TreeView(Tree.load(size, self._load_tile, self.engine.leaves))
+        return view
 
-    def prove(self, index: int, *, size: int | None = None, tree: Tree | None = None) -> bytes:
+    def prove(self, index: int, *, size: int | None = None, tree: TreeView | None = None) -> bytes:
         """Return the tlog-proof of an entry under the first checkpoint of at least `size` entries (the last one)."""
         checkpoint = self.engine.checkpoint(size)
         if checkpoint is None or not 0 <= index < checkpoint[0]:

@@ -49,6 +49,7 @@ from ledger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.note import Signer, Verifier
 from ledger.tlog.tree import Tree
+from ledger.tlog.view import TreeView
 from ledger.vocabulary import KeyId, Tag
 
 # How many appends one transaction takes, and about how many bytes of sealed values.
@@ -73,25 +74,13 @@ class Append(msgspec.Struct, frozen=True):
         return sum(len(box.bytes) for boxes in self.boxes for box in boxes)
 
 
-class Grown:
-    """The tree as one transaction left it, for the proofs of its entries: made when asked for, by whoever asks."""
-
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
-        self._lock = threading.Lock()
-
-    def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
-        with self._lock:
-            return self._tree.inclusion_proof(index)
-
-
 class Committed(msgspec.Struct, frozen=True):
     """What became of an append: its entries, and what proves them under the checkpoint of their transaction."""
 
     first: int
     entries: tuple[bytes, ...]
     checkpoint: bytes
-    tree: Grown
+    tree: TreeView
 
     def proofs(self) -> tuple[tuple[bytes, ...], ...]:
         """Return the inclusion proof of each entry."""
@@ -241,6 +230,7 @@ class Sequencer:
         self._expected = 1
         self._stopped: Exception | None = None
         self._tree = Tree(self._load_tile)
+        self.view = TreeView(self._tree)
         self._recorded_at = ""
         self._guarded: bytes | None = None
         self._heads: dict[Tag, TagHead] = {}
@@ -359,9 +349,9 @@ class Sequencer:
             self._guard.write(note)
             self._guarded = note
         self._heads.update(pending.heads)
+        self.view = TreeView(self._tree)
         self._committed(pending.rows, size)
-        grown = Grown(self._tree.copy())
-        return [Committed(*o, note, grown) if isinstance(o, tuple) else o for o in outcomes]
+        return [Committed(*o, note, self.view) if isinstance(o, tuple) else o for o in outcomes]
 
     def _decide(
         self, transaction: Transaction, appends: Sequence[Append], lost: set[KeyId]

@@ -160,7 +160,7 @@ class PersonalData(Projection):
         versions: list[Row] = []
         links: list[Row] = []
         erasures: list[Row] = []
-        identifiers: list[Row] = []
+        named: list[tuple[Item, SubjectId, IdentifierKind | None]] = []
         destroyed: list[Row] = []
         for item in batch:
             index, at, event = item.index, item.recorded_at, item.event
@@ -176,7 +176,7 @@ class PersonalData(Projection):
                         )
                     )  # fmt: skip
                 if not FIELDS.keys().isdisjoint(event.values):
-                    identifiers += self._identifiers(item, event.subject_id)
+                    named.append((item, event.subject_id, None))
             elif kind is DataCorrected:
                 assert isinstance(event, DataCorrected)
                 since = text(event.valid_from) if event.valid_from else None
@@ -188,14 +188,14 @@ class PersonalData(Projection):
                         )
                     )  # fmt: skip
                 if not FIELDS.keys().isdisjoint(event.values):
-                    identifiers += self._identifiers(item, event.subject_id)
+                    named.append((item, event.subject_id, None))
             elif kind is SubjectRegistered:
                 assert isinstance(event, SubjectRegistered)
                 subjects.append((index, event.subject_id, at, event.role, event.client_id))
             elif kind is IdentifierLinked:
                 assert isinstance(event, IdentifierLinked)
                 links.append((index, event.subject_id, at, event.kind))
-                identifiers += self._identifiers(item, event.subject_id, event.kind)
+                named.append((item, event.subject_id, event.kind))
             else:
                 assert isinstance(event, KeyDestroyed)
                 erasures.append((index, event.subject_id, at, event.retention_class))
@@ -204,26 +204,30 @@ class PersonalData(Projection):
         write("INSERT INTO field_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", versions)
         write("INSERT INTO links VALUES (?, ?, ?, ?)", links)
         write("INSERT INTO erasures VALUES (?, ?, ?, ?)", erasures)
-        write("INSERT INTO identifiers VALUES (?, ?, ?, ?, ?)", identifiers)
+        write("INSERT INTO identifiers VALUES (?, ?, ?, ?, ?)", self._identifiers(named))
         # After the inserts: nothing is ever recorded under a key that is destroyed, so this batch has all there is.
         write("DELETE FROM identifiers WHERE key_id = ?", destroyed)
 
-    def _identifiers(self, item: Item, subject_id: SubjectId, kind: IdentifierKind | None = None) -> list[Row]:
-        """Return the rows of the identifiers in an event, none where its values are erased. Raises Tampered."""
-        ledger, entry = self._ledger, item.entry
+    def _identifiers(self, named: Sequence[tuple[Item, SubjectId, IdentifierKind | None]]) -> list[Row]:
+        """Return the rows of the identifiers in these events, none where values are erased. Raises Tampered."""
+        ledger = self._ledger
+        boxes = ledger.engine.boxes_of([item.index for item, _, _ in named])
+        keys = ledger.keys.get_many({box.key_id for found in boxes.values() for box in found})
         rows: list[Row] = []
-        for box in ledger.engine.boxes(item.index):
-            key = ledger.keys.get(box.key_id)
-            if key is None:
-                continue
-            fields = sealing.open_box(box, entry.sealed, ledger=ledger.origin, event_id=entry.id, key=key.secret)
-            for name, field in fields.items():
-                found = kind if name == "value" else FIELDS.get(name.removeprefix("values."))
-                value = field.plain()
-                if found is None or not isinstance(value, str):
+        for item, subject_id, kind in named:
+            entry = item.entry
+            for box in boxes.get(item.index, ()):
+                key = keys.get(box.key_id)
+                if key is None:
                     continue
-                if normal := normal_form(found, value):
-                    rows.append((box.key_id, item.index, found, digest(self._secret, found, normal), subject_id))
+                fields = sealing.open_box(box, entry.sealed, ledger=ledger.origin, event_id=entry.id, key=key.secret)
+                for name, field in fields.items():
+                    found = kind if name == "value" else FIELDS.get(name.removeprefix("values."))
+                    value = field.plain()
+                    if found is None or not isinstance(value, str):
+                        continue
+                    if normal := normal_form(found, value):
+                        rows.append((box.key_id, item.index, found, digest(self._secret, found, normal), subject_id))
         return rows
 
     # --- questions -------------------------------------------------------------------------------------------

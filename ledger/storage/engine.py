@@ -187,6 +187,10 @@ class Engine(ABC):
         """Return the sealed rows of an event that are still there."""
 
     @abstractmethod
+    def boxes_of(self, indexes: Sequence[int]) -> dict[int, list[Box]]:
+        """Return the sealed rows that are still there of each of these events; for many at once, none twice."""
+
+    @abstractmethod
     def boxes_between(self, first: int, end: int) -> Iterator[tuple[int, Box]]:
         """Yield the sealed rows of `first` ≤ index < `end` in order of index, read in pages."""
 

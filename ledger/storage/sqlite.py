@@ -140,6 +140,14 @@ class SqliteEngine(Engine):
         rows = self._rows("SELECT key_id, box FROM sealed WHERE idx = ? ORDER BY key_id", index)
         return [Box(KeyId(key_id), box) for key_id, box in rows]
 
+    def boxes_of(self, indexes: Sequence[int]) -> dict[int, list[Box]]:
+        found: dict[int, list[Box]] = {}
+        for chunk in _chunks(indexes):
+            query = f"SELECT idx, key_id, box FROM sealed WHERE idx IN ({', '.join('?' * len(chunk))}) ORDER BY key_id"
+            for index, key_id, box in self._rows(query, *chunk):
+                found.setdefault(index, []).append(Box(KeyId(key_id), box))
+        return found
+
     def boxes_between(self, first: int, end: int) -> Iterator[tuple[int, Box]]:
         query = "SELECT idx, key_id, box FROM sealed WHERE idx >= ? AND idx < ? ORDER BY idx, key_id"
         # By index range, not by count: one event may have several rows, and boxes may be as large as an order.

@@ -442,11 +442,11 @@ def test_a_tampered_identifier_is_quarantined_and_an_engine_that_fails_is_not(
     world.given(collect(subject, email="mari@example.com"))
     box = world.ledger.engine.boxes(1)
 
-    def fails(index: int) -> object:
+    def fails(indexes: object) -> object:
         raise StorageError("the disk is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.ledger.engine, "boxes", fails)
+        patch.setattr(world.ledger.engine, "boxes_of", fails)
         with pytest.raises(StorageError, match="gone"):
             world.asked.catch_up()
     scope = KeyScope(subject, SubjectRole.CONTROLLER, RetentionClass.IDENTITY)
@@ -455,7 +455,8 @@ def test_a_tampered_identifier_is_quarantined_and_an_engine_that_fails_is_not(
     )
     world.ledger.append(Append(world.ledger.seal([fact], (), 0).drafts, [[]]))
     with monkeypatch.context() as patch:
-        patch.setattr(world.ledger.engine, "boxes", lambda index: [type(box[0])(box[0].key_id, bytes(64))])
+        forged = type(box[0])(box[0].key_id, bytes(64))
+        patch.setattr(world.ledger.engine, "boxes_of", lambda indexes: dict.fromkeys(indexes, [forged]))
         (found,) = world.then.status().quarantine
         assert (found.index, found.projection, found.error) == (1, "personal_data", "Tampered")
 
