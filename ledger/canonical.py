@@ -29,13 +29,14 @@ Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
-def encode(value: object, field: str = "value") -> bytes:
+def encode(value: object, field: str = "value", *, nested_names: bool = True) -> bytes:
     """Return the canonical JSON of `value`, UTF-8.
 
-    `field` names the value in errors. Raises Invalid for a float, an integer beyond ±(2^53-1), NUL, a lone
-    surrogate, an object name outside the Basic Multilingual Plane, or nesting deeper than 32. RFC 8785.
+    `field` names the value in errors; without `nested_names` nothing of the value itself is named: it is personal.
+    Raises Invalid for a float, an integer beyond ±(2^53-1), NUL, a lone surrogate, an object name outside the Basic
+    Multilingual Plane, or nesting deeper than 32. RFC 8785.
     """
-    _check(value, field, 0)
+    _check(value, field, 0, nested_names)
     return _encoder.encode(value)
 
 
@@ -80,7 +81,7 @@ def _brackets(data: bytes) -> int:
     return data.count(b"[") + data.count(b"{")
 
 
-def _check(value: object, field: str, depth: int) -> None:
+def _check(value: object, field: str, depth: int, named: bool) -> None:
     if depth > MAX_DEPTH:
         raise Invalid(field, f"is nested deeper than {MAX_DEPTH}")
     if isinstance(value, str):
@@ -98,10 +99,10 @@ def _check(value: object, field: str, depth: int) -> None:
             # Sorting by UTF-16 code units (RFC 8785 §3.2.3) and by code points agree up to U+FFFF only.
             if name and max(name) > "\uffff":
                 raise Invalid(field, "has an object name outside the Basic Multilingual Plane")
-            _check(member, f"{field}.{name}" if name.isidentifier() else field, depth + 1)
+            _check(member, f"{field}.{name}" if named and name.isidentifier() else field, depth + 1, named)
     elif isinstance(value, (list, tuple)):
         for member in value:
-            _check(member, field, depth + 1)
+            _check(member, field, depth + 1, named)
     elif isinstance(value, float):
         raise Invalid(field, "is a floating-point number or NaN; write amounts as decimal strings")
     else:

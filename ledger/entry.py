@@ -115,7 +115,11 @@ def encode_data(event: Event) -> bytes:
         again = canonical.encode_trusted(_data_decoders[topic].decode(encoded))
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
         canonical.encode(msgspec.to_builtins(without_personal(event)), topic)
-        raise Invalid(topic, str(error)) from None
+        # The library's words repeat the value; where it stands is enough.
+        _, _, where = str(error).rpartition("`$.")
+        raise Invalid(
+            f"{topic}.{where.rstrip('`')}" if where else topic, "is not of its type or not a word of its list"
+        ) from None
     if again != encoded or b"\\u0000" in encoded:
         # A float that looks like an integer, or an escaped NUL: the slow way names the field, or finds it harmless.
         canonical.encode(msgspec.to_builtins(without_personal(event)), topic)

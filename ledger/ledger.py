@@ -354,12 +354,13 @@ class Ledger:
                 if isinstance(recorded.event, KeyDestroyed)
             ]
             if destroyed:
+                self._erasure_due = True
                 try:
                     self.engine.delete_boxes(destroyed, end)
+                finally:
+                    # Whatever keeps the sealed values from going, without their key nobody opens them.
                     self.keys.destroy(destroyed)
-                except BaseException:
-                    self._erasure_due = True
-                    raise
+                self._erasure_due = False
             # A crash before this line does the same again: deleting twice is deleting once.
             self.keys.set_erasures_applied_to(end)
 
@@ -469,7 +470,8 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
     """
     if not is_name(origin) or len(origin) > MAX_ORIGIN or not origin.isascii():
         raise Invalid("origin", f"is a name like example.com/ledger: ASCII without spaces or '+', at most {MAX_ORIGIN}")
-    assert signer.name == origin
+    if signer.name != origin:
+        raise Invalid("signer", "is named for the origin of the ledger")
     assert MAX_ORIGIN * 4 < MAX_NOTE_BYTES
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -479,7 +481,10 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
     try:
         with kept.lock():
             KeyStore(data / KEYS_FILE, kek, create=True).close()
-            SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier)).close()
+            engine = SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier))
+            engine.close()
+            if engine.verifier != str(signer.verifier):
+                raise StorageError(f"{data}: holds the ledger {engine.origin} already, signed by another key")
     finally:
         kept.close()
 

@@ -89,7 +89,7 @@ def seal(
     for i, (name, value) in enumerate(values.items()):
         salt = salts[SALT_BYTES * i : SALT_BYTES * (i + 1)]
         raw = isinstance(value, bytes)
-        data = value if raw else canonical.encode(value, name)
+        data = value if raw else canonical.encode(value, name, nested_names=False)
         fields[name] = SealedField(salt, data, raw)
         commitments[name] = encode_digest(commitment(salt, name, data))
     box = nonce + AESGCM(key).encrypt(nonce, _packer.encode(fields), _associated(ledger, event_id, key_id))

@@ -33,7 +33,7 @@ from ledger.events import (
     DisclosureVoided,
     Statute,
 )
-from ledger.state.consent import consents, permission
+from ledger.state.consent import consents, permission, still_permits
 from ledger.state.disclosure import Disclosure, Stage, disclosure, steps
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
@@ -213,7 +213,11 @@ def _basis_now(found: Disclosure, past: Past, context: Context) -> ConsentId | N
         purpose=request.purpose,
         fields=request.fields,
     )
-    if consent is not None:
+    # A withdrawal voids the authorization that rested on it, also when consent was given anew since (clause 6).
+    voided = found.authorization is not None and not still_permits(
+        past, found.authorization.consent_id, request.subject_id
+    )
+    if consent is not None and not voided:
         return consent.consent_id
     refusal: Refused = ConsentMissing(
         subject=request.subject_id,

@@ -59,9 +59,7 @@ class DestroyKeys(Command, frozen=True):
         registered(past, self.subject_id)
         if not self.retention_classes:
             raise Invalid("retention_classes", "names at least one")
-        decided: dict[RetentionClass, ErasureOutcome] = {}
-        for event in past.of(ErasureDecided):
-            decided |= {decision.retention_class: decision.outcome for decision in event.decisions}
+        decided = _open_decisions(past)
         for retention_class in self.retention_classes:
             if decided.get(retention_class) is not ErasureOutcome.ERASED:
                 raise ErasureUndecided(subject=self.subject_id, retention_class=retention_class)
@@ -77,3 +75,15 @@ class DestroyKeys(Command, frozen=True):
         classes = tuple(sorted(set(self.retention_classes)))
         erased = PersonalDataErased(subject_id=self.subject_id, retention_classes=classes, keys=len(facts))
         return [*facts, Fact(erased, [tag])]
+
+
+def _open_decisions(past: Past) -> dict[RetentionClass, ErasureOutcome]:
+    """Return what is decided and not carried out: a decision says nothing of data collected after its erasure."""
+    decided: dict[RetentionClass, ErasureOutcome] = {}
+    for recorded in past.all:
+        match recorded.event:
+            case ErasureDecided(decisions=decisions):
+                decided |= {decision.retention_class: decision.outcome for decision in decisions}
+            case PersonalDataErased(retention_classes=erased):
+                decided = {name: outcome for name, outcome in decided.items() if name not in erased}
+    return decided

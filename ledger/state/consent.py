@@ -26,6 +26,11 @@ def live_consents(past: Past, subject_id: SubjectId) -> dict[ConsentId, ConsentG
     return live
 
 
+def still_permits(past: Past, consent_id: ConsentId | None, subject_id: SubjectId) -> bool:
+    """Whether the consent that an authorization rested on is live still. Another one since then does not revive it."""
+    return consent_id is not None and consent_id in live_consents(past, subject_id)
+
+
 def permission(
     past: Past, subject_id: SubjectId, *, recipient_id: RecipientId, purpose: Purpose, fields: Collection[Word]
 ) -> ConsentGiven | None:

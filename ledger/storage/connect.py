@@ -71,7 +71,7 @@ def connect(
             _initialise(connection, path, application_id, version)
         _check_ours(connection, path, application_id, version)
         connection.execute(
-            f"PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA foreign_keys = ON; "
+            f"PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA recursive_triggers = ON; "
             f"PRAGMA trusted_schema = OFF; PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY;"
             f"PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432"
         )

@@ -67,8 +67,9 @@ class SqliteEngine(Engine):
         self._path = path
         self._types: dict[str, int] = {}
         self._write_lock = threading.Lock()
-        self._readers: list[apsw.Connection] = []
         self._idle: list[apsw.Connection] = []
+        self._idle_lock = threading.Lock()
+        self._closed = False
         self._writer = self._connect(cache_kib=WRITER_CACHE_KIB)
         with _storage_errors(self._path):
             row = self._writer.execute("SELECT origin, verifier FROM ledger").fetchone()
@@ -93,9 +94,14 @@ class SqliteEngine(Engine):
         return cls(path)
 
     def close(self) -> None:
-        for reader in self._readers:
+        with self._idle_lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        # One that is reading now is closed by whoever reads, when it is done.
+        for reader in idle:
             reader.close()
-        self._writer.close()
+        with self._write_lock:
+            self._writer.close()
 
     def begin(self) -> SqliteTransaction:
         return SqliteTransaction(self._writer, self._write_lock, self._path, self._types)
@@ -245,16 +251,23 @@ class SqliteEngine(Engine):
     def _rows(self, sql: str, *parameters: Any) -> list[Any]:
         with _storage_errors(self._path):
             # The connection used last is the one whose cache is warm; there are as many as ever read at once.
-            try:
-                reader = self._idle.pop()
-            except IndexError:
-                reader = self._connect(read_only=True, cache_kib=READER_CACHE_KIB)
-                self._readers.append(reader)
+            with self._idle_lock:
+                if self._closed:
+                    raise StorageError(f"{self._path}: the ledger is closed")
+                reader = self._idle.pop() if self._idle else None
+            reader = reader or self._connect(read_only=True, cache_kib=READER_CACHE_KIB)
             try:
                 # fetchall resets the statement: an open read would hold back the WAL.
                 return reader.execute(sql, parameters).fetchall()
             finally:
+                self._give_back(reader)
+
+    def _give_back(self, reader: apsw.Connection) -> None:
+        with self._idle_lock:
+            if not self._closed:
                 self._idle.append(reader)
+                return
+        reader.close()
 
     def _read(self, sql: str, *parameters: Any) -> Any:
         rows = self._rows(sql, *parameters)

@@ -1,7 +1,8 @@
 """Where the injectors work, and how long.
 
-PROOFTRAIL_KILLS and PROOFTRAIL_CRASH_STATES (environment) make the runs longer; pytest takes options only from the
-conftest at the top, and an injector should not need that one.
+PROOFTRAIL_KILLS, PROOFTRAIL_CRASH_STATES and PROOFTRAIL_MUTATIONS (environment) make the runs against the ledger
+longer, and those against the stand-in with them; pytest takes options only from the conftest at the top, and an
+injector should not need that one.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 
 KILLS = int(os.environ.get("PROOFTRAIL_KILLS", "200"))
-CRASH_STATES = int(os.environ.get("PROOFTRAIL_CRASH_STATES", "1500"))
+CRASH_STATES = int(os.environ.get("PROOFTRAIL_CRASH_STATES", "2000"))
+MUTATIONS = int(os.environ.get("PROOFTRAIL_MUTATIONS", "300"))
 
 _MEMORY = Path("/dev/shm")
 

@@ -11,6 +11,7 @@ cut is crash_states.py.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
@@ -32,8 +33,8 @@ from tests.faults.store import Ack, Oracle, Store, StoreSpec
 
 SystemCall = Literal["pwrite64", "fdatasync"]
 
-# strace counts calls for each process from its start, with one `when` for all: a child that should die earlier makes
-# this many calls less on a scratch file first.
+# strace counts calls for each thread from its start, with one `when` for all: a child that should die earlier makes
+# this many calls less on a scratch file first, in its own thread and (`on_writing_thread`) in one that writes for it.
 CALLS_TO_DEATH = 120
 _HUNG_S = 20.0
 
@@ -225,7 +226,10 @@ def _fork_and_kill(store: Store, directory: Path, acks: int, request: dict[str, 
 
 def _append_for_ever(store: Store, directory: Path, acks: int, request: dict[str, Any]) -> None:
     if request["burn"] is not None:
-        _burn(directory.parent, *request["burn"])
+        burn = functools.partial(_burn, directory.parent, *request["burn"])
+        if hasattr(store, "on_writing_thread"):
+            store.on_writing_thread = burn
+        burn()
     try:
         number = 0
         while True:

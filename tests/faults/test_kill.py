@@ -12,20 +12,23 @@ from tests.faults.store import StoreSpec
 
 STAND_IN = "tests.faults.store:StandIn"
 
+# The stand-in proves the injector; test_ledger_kills.py does the long run.
+ROUNDS = KILLS // 5
+
 needs_strace = pytest.mark.skipif(not strace_works(), reason="strace is missing or may not trace here")
 
 
 def test_a_kill_loses_nothing_acknowledged(disk: Path) -> None:
-    report = run_kills(StoreSpec(STAND_IN), disk, rounds=KILLS, seed=1)
+    report = run_kills(StoreSpec(STAND_IN), disk, rounds=ROUNDS, seed=1)
     assert report.violations == [], str(report)
-    assert report.rounds == KILLS
-    assert report.acks > KILLS
+    assert report.rounds == ROUNDS
+    assert report.acks > ROUNDS
 
 
 @needs_strace
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 def test_a_kill_within_a_system_call_loses_nothing_acknowledged(disk: Path, call: SystemCall) -> None:
-    report = run_kills(StoreSpec(STAND_IN), disk, rounds=KILLS // 8, seed=2, kill_on=call)
+    report = run_kills(StoreSpec(STAND_IN), disk, rounds=ROUNDS // 4, seed=2, kill_on=call)
     assert report.violations == [], str(report)
     assert report.acks > 0
 

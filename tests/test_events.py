@@ -1,0 +1,95 @@
+"""What is permanent about events: topics, and which fields are personal. A change here breaks every ledger there is."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+import ledger.commands  # noqa: F401  every command registers itself
+from ledger.command import BY_NAME
+from ledger.events import BY_TOPIC, Event, upcaster
+
+# topic: (version, personal fields, the field of named personal values). Add lines; never change or remove one.
+PERMANENT: dict[str, tuple[int, tuple[str, ...], str | None]] = {
+    "subject-registered": (1, (), None),
+    "identifier-linked": (1, ("value",), None),
+    "consent-given": (1, (), None),
+    "consent-withdrawn": (1, (), None),
+    "personal-data-collected": (1, (), "values"),
+    "data-corrected": (1, (), "values"),
+    "disclosure-requested": (1, (), None),
+    "disclosure-authorized": (1, (), None),
+    "disclosure-refused": (1, (), None),
+    "disclosure-transmitted": (1, (), None),
+    "disclosure-voided": (1, (), None),
+    "order-recorded": (2, ("content", "file_name"), None),
+    "order-amended": (1, ("content", "file_name"), None),
+    "order-cancelled": (1, (), None),
+    "order-executed": (1, (), None),
+    "order-confirmed": (1, (), None),
+    "order-disputed": (1, ("statement",), None),
+    "dispute-resolved": (1, ("statement",), None),
+    "erasure-decided": (1, (), None),
+    "key-destroyed": (1, (), None),
+    "personal-data-erased": (1, (), None),
+}
+
+COMMANDS = [
+    "amend-order",
+    "authorize-disclosure",
+    "cancel-order",
+    "collect-data",
+    "confirm-order",
+    "correct-data",
+    "decide-erasure",
+    "destroy-keys",
+    "dispute-order",
+    "execute-order",
+    "give-consent",
+    "link-identifier",
+    "record-order",
+    "refuse-disclosure",
+    "register-subject",
+    "request-disclosure",
+    "resolve-dispute",
+    "transmit-disclosure",
+    "void-disclosure",
+    "withdraw-consent",
+]
+
+
+def test_topics_versions_and_personal_fields_are_the_permanent_ones() -> None:
+    found = {topic: (cls.VERSION, cls.PERSONAL, cls.PERSONAL_MAP) for topic, cls in BY_TOPIC.items()}
+    assert found == PERMANENT
+
+
+def test_command_names_are_the_permanent_ones() -> None:
+    """They stand in the digests of idempotency keys, which are for ever."""
+    assert sorted(BY_NAME) == COMMANDS
+
+
+@pytest.mark.parametrize("topic", PERMANENT)
+def test_every_event_is_frozen_and_takes_nothing_it_does_not_know(topic: str) -> None:
+    cls = BY_TOPIC[topic]
+    assert cls.__struct_config__.frozen
+    assert cls.__struct_config__.forbid_unknown_fields
+    assert cls.__struct_config__.omit_defaults
+    assert topic == cls.TOPIC
+
+
+@pytest.mark.parametrize("topic", PERMANENT)
+def test_every_older_version_has_its_upcaster(topic: str) -> None:
+    cls = BY_TOPIC[topic]
+    for version in range(1, cls.VERSION):
+        assert callable(upcaster(cls, version))
+
+
+def test_an_event_cannot_be_changed() -> None:
+    (registered,) = [cls for topic, cls in BY_TOPIC.items() if topic == "consent-withdrawn"]
+    event = registered(consent_id="c", subject_id="s", channel="phone")  # type: ignore[call-arg]
+    with pytest.raises(AttributeError):
+        event.subject_id = "other"  # type: ignore[attr-defined]
+
+
+def test_every_registered_event_is_of_our_base() -> None:
+    assert all(issubclass(cls, Event) and issubclass(cls, msgspec.Struct) for cls in BY_TOPIC.values())
