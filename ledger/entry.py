@@ -72,18 +72,19 @@ class Draft(msgspec.Struct, frozen=True):
 
     id: EventId
     type: str
+    type_text: bytes  # the type as a JSON string
     tags: tuple[Tag, ...]
     tag_texts: tuple[bytes, ...]  # each tag as a JSON string
     head: bytes
     sealed: bytes
 
-    def entry(
-        self, index: int, ledger: bytes, recorded_at: bytes, links: Sequence[tuple[bytes, int, int | None]]
-    ) -> bytes:
-        """Return the entry bytes at `index`; `ledger` and tag names come as JSON strings. Raises EntryTooLarge."""
-        tags = b",".join(b"[%b,%d,%b]" % (tag, n, b"null" if prev is None else b"%d" % prev) for tag, n, prev in links)
+    def entry(self, index: int, ledger: bytes, recorded_at: bytes, links: Sequence[bytes]) -> bytes:
+        """Return the entry bytes at `index`; `ledger` is a JSON string, `links` are made by `link`.
+
+        Raises EntryTooLarge.
+        """
         entry = b'%b,"index":%d,"ledger":%b,"recorded_at":"%b","sealed":%b,"tags":[%b],"type":%b,"v":1}' % (
-            self.head, index, ledger, recorded_at, self.sealed, tags, canonical.encode_trusted(self.type),
+            self.head, index, ledger, recorded_at, self.sealed, b",".join(links), self.type_text,
         )  # fmt: skip
         if len(entry) > MAX_ENTRY_BYTES:
             raise EntryTooLarge(size=len(entry), limit=MAX_ENTRY_BYTES)
@@ -96,11 +97,17 @@ def draft(*, id: EventId, type: str, tags: Sequence[Tag], data: bytes, sealed: M
     return Draft(
         id=id,
         type=type,
+        type_text=canonical.encode_trusted(type),
         tags=unique,
         tag_texts=tuple(map(canonical.encode_trusted, unique)),
         head=b'{"data":%b,"id":"%b"' % (data, id.encode()),
         sealed=canonical.encode_trusted(sealed),
     )
+
+
+def link(tag: bytes, n: int, prev: int | None) -> bytes:
+    """Return the JSON of a tag link; `tag` is a JSON string."""
+    return b"[%b,%d,null]" % (tag, n) if prev is None else b"[%b,%d,%d]" % (tag, n, prev)
 
 
 def encode_data(event: Event) -> bytes:

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from ledger import canonical
-from ledger.entry import Draft, format_moment, parse
+from ledger.entry import Draft, format_moment, link, parse
 from ledger.errors import (
     Busy,
     Conflict,
@@ -175,12 +175,9 @@ class _Pending:
         self.rows: list[EventRow] = []
         self.idempotency: dict[bytes, IdempotencyRow] = {}
         self.heads: dict[Tag, TagHead] = {}  # of the tags that occur in this transaction
-        self._committed = heads
+        self.committed = heads  # of all tags that the transaction names, before it
         self._drafts: list[Draft] = []
         self._types: set[str] = set()
-
-    def head(self, tag: Tag) -> TagHead:
-        return self.heads.get(tag) or self._committed[tag]
 
     def add(self, rows: Sequence[EventRow], drafts: Sequence[Draft], heads: dict[Tag, TagHead]) -> None:
         self.rows += rows
@@ -193,8 +190,9 @@ class _Pending:
         if item.types and self._types.isdisjoint(item.types):
             return False
         # Most conditions end here: one of their tags did not occur.
-        if not all(tag in self.heads for tag in item.tags):
-            return False
+        for tag in item.tags:
+            if tag not in self.heads:
+                return False
         return any(
             (not item.types or draft.type in item.types) and all(tag in draft.tags for tag in item.tags)
             for draft in self._drafts
@@ -398,14 +396,15 @@ class Sequencer:
         rows: list[EventRow] = []
         changed: dict[Tag, TagHead] = {}
         index = self._tree.size
+        inside, committed = pending.heads, pending.committed
         for draft, boxes in zip(append.drafts, append.boxes, strict=True):
             tags: list[tuple[Tag, int]] = []
-            links: list[tuple[bytes, int, int | None]] = []
+            links: list[bytes] = []
             for tag, text in zip(draft.tags, draft.tag_texts, strict=True):
-                n, last = changed.get(tag) or pending.head(tag)
+                n, last = changed.get(tag) or inside.get(tag) or committed[tag]
                 n += 1
                 tags.append((tag, n))
-                links.append((text, n, last))
+                links.append(link(text, n, last))
                 changed[tag] = (n, index)
             entry = draft.entry(index, self._origin, recorded_at, links)
             rows.append(EventRow(index, draft.type, entry, leaf_hash(entry), tags, boxes))
@@ -442,8 +441,10 @@ class Sequencer:
             condition = append.condition
             if condition is None:
                 continue
-            items = condition.query or (QueryItem(),)
-            open_items = [item for item in items if _may_match(item, condition.after, transaction.head.size, heads)]
+            open_items: list[QueryItem] = []
+            for item in condition.query or (QueryItem(),):
+                if _may_match(item, condition.after, transaction.head.size, heads):
+                    open_items.append(item)
             if open_items:
                 unsure.append(number)
                 conditions.append(Condition(tuple(open_items), condition.after))

