@@ -19,6 +19,7 @@ from ledger.entry import (
     encode_data,
     event_of,
     format_moment,
+    link,
     parse,
     parse_moment,
     personal_values,
@@ -43,7 +44,7 @@ def entry_of(
         data=encode_data(event),
         sealed=sealed or {},
     )
-    return made.entry(index, LEDGER, AT, [(canonical.encode(tag), 1, None) for tag in made.tags])
+    return made.entry(index, LEDGER, AT, [link(canonical.encode(tag), 1, None) for tag in made.tags])
 
 
 def raw(topic: str, data: object, **changes: Any) -> bytes:
@@ -76,7 +77,7 @@ def test_an_entry_is_the_canonical_json_of_the_format() -> None:
         sealed={"value": "A" * 43},
     )
     assert made.tags == ("a", "b")
-    entry = made.entry(41, LEDGER, AT, [(b'"a"', 2, 17), (b'"b"', 9, None)])
+    entry = made.entry(41, LEDGER, AT, [link(b'"a"', 2, 17), link(b'"b"', 9, None)])
     assert entry == canonical.encode(
         {
             "v": 1,
@@ -99,7 +100,7 @@ def test_an_entry_is_the_canonical_json_of_the_format() -> None:
 )
 def test_an_entry_is_canonical_whatever_its_type_and_tags_are_called(type: str, tag: str) -> None:
     made = draft(id=EventId(an_id("event")), type=type, tags=[Tag(tag)], data=b"{}", sealed={})
-    entry = made.entry(0, LEDGER, AT, [(canonical.encode(tag), 1, None)])
+    entry = made.entry(0, LEDGER, AT, [link(canonical.encode(tag), 1, None)])
     canonical.decode(entry, "entry")
     assert (parse(entry).type, parse(entry).tag_names) == (type, (tag,))
 

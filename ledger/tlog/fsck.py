@@ -165,7 +165,9 @@ class _Fsck:
         return tree
 
     def _checkpoints(self) -> Iterator[tuple[int, bytes]]:
-        return (checkpoint for checkpoint in self.engine.checkpoints() if checkpoint[0] > self.first)
+        every = self.engine.checkpoints()
+        # From the beginning also one of no entries, which nobody signs.
+        return every if self.since is None else (checkpoint for checkpoint in every if checkpoint[0] > self.first)
 
     def _check_entry(self, row: AuditRow, last_moment: str) -> str:
         where = f"entry {row.index}"

@@ -18,12 +18,12 @@ import pytest
 
 from ledger.commands import DecideErasure, DestroyKeys
 from ledger.events import ClassDecision
-from ledger.storage.connect import LEDGER_APPLICATION_ID, connect
+from ledger.storage.connect import KEYS_APPLICATION_ID, LEDGER_APPLICATION_ID, connect
 from ledger.tlog import fsck
 from ledger.vocabulary import ErasureOutcome, RetentionClass, Word
 from tests.faults.conftest import MUTATIONS
 from tests.faults.crash_states import materialise
-from tests.faults.ledger_store import ACTOR, DATABASE, LedgerStore
+from tests.faults.ledger_store import ACTOR, DATABASE, KEYS, LedgerStore
 from tests.faults.store import Ack
 from tests.faults.trace import contents
 
@@ -74,17 +74,20 @@ def build(directory: Path) -> list[Ack]:
     store.open(directory)
     acks = store.append_many([f"many-{i}" for i in range(250)])
     acks += [store.append(f"alone-{i}") for i in range(25)]
-    subject = store._register("somebody who wants to be forgotten")
-    store._subject = subject
-    store.append("forgotten")
-    decision = ClassDecision(
-        retention_class=RetentionClass.CONTRACT, outcome=ErasureOutcome.ERASED, ground=Word("withdrawn")
-    )
-    store.ledger.record(DecideErasure(subject_id=subject, decisions=(decision,)), ACTOR)
-    store.ledger.record(DestroyKeys(subject_id=subject, retention_classes=(RetentionClass.CONTRACT,)), ACTOR)
+    forget(store)
     acks.append(store._ack("", store.ledger.record(store.command("not the last"), ACTOR)))
     store.close()
     return acks
+
+
+def forget(store: LedgerStore) -> None:
+    """Record a value of a new subject, and its erasure."""
+    subject = store._subject = store._register("somebody who wants to be forgotten")
+    store.append("forgotten")
+    ground, classes = Word("withdrawn"), (RetentionClass.CONTRACT,)
+    decision = ClassDecision(retention_class=classes[0], outcome=ErasureOutcome.ERASED, ground=ground)
+    store.ledger.record(DecideErasure(subject_id=subject, decisions=(decision,)), ACTOR)
+    store.ledger.record(DestroyKeys(subject_id=subject, retention_classes=classes), ACTOR)
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +261,31 @@ def test_a_checkpoint_of_entries_that_are_not_there_is_named(disk: Path, healthy
     connection.close()
     (named,) = found(disk / "scratch")
     assert named.startswith("Tampered: start: ")
+
+
+def test_a_checkpoint_of_no_entries_is_named(disk: Path, healthy: dict[str, bytes]) -> None:
+    materialise(healthy, disk / "scratch")
+    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=1)
+    connection.execute("INSERT INTO checkpoints SELECT 0, note FROM checkpoints LIMIT 1")
+    connection.close()
+    assert found(disk / "scratch") == ["checkpoint: checkpoint 0 is not signed for the entries that it covers"]
+
+
+@pytest.mark.xfail(strict=True, reason="erasures are carried out from where the key store says that they were")
+def test_a_key_store_that_is_ahead_of_the_log_does_not_keep_erasures_from_being_done(disk: Path) -> None:
+    """Also what is left when the database, but not the key store, was restored from an older backup."""
+    store, directory = LedgerStore(), disk / "store"
+    directory.mkdir()
+    store.open(directory)
+    store.append("before")
+    store.close()
+    connection = connect(directory / KEYS, application_id=KEYS_APPLICATION_ID, version=1)
+    connection.execute("UPDATE erasures SET applied_to = 100")
+    connection.close()
+    store.open(directory)
+    forget(store)
+    store.close()
+    assert found(directory) == []
 
 
 @pytest.mark.xfail(strict=True, reason="the engine has no question for sealed rows beyond the log")

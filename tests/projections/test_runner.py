@@ -456,7 +456,7 @@ def test_a_tampered_identifier_is_quarantined_and_an_engine_that_fails_is_not(
     world.ledger.append(Append(world.ledger.seal([fact], (), 0).drafts, [[]]))
     with monkeypatch.context() as patch:
         forged = type(box[0])(box[0].key_id, bytes(64))
-        patch.setattr(world.ledger.engine, "boxes_of", lambda indexes: dict.fromkeys(indexes, [forged]))
+        patch.setattr(world.ledger.engine, "boxes_of", lambda indexes: {index: [forged] for index in indexes})
         (found,) = world.then.status().quarantine
         assert (found.index, found.projection, found.error) == (1, "personal_data", "Tampered")
 
