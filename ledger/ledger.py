@@ -154,7 +154,9 @@ class Ledger:
                 attempt.succeed((await asyncio.shield(settled)).outcome())
             except Conflict as conflict:
                 attempt.fail(conflict)
-        return await asyncio.to_thread(attempt.receipt)
+        if self._erasure_due:
+            await asyncio.to_thread(self.carry_out_due_erasures)
+        return attempt.receipt()
 
     def append(self, append: Append) -> Outcome:
         """Record prepared events: the low door, for the `eventsourcing` recorder and for measuring."""
