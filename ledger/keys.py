@@ -205,7 +205,7 @@ class KeyStore:
     def set_erasures_applied_to(self, size: int) -> None:
         with self._lock:
             try:
-                self._connection.execute("UPDATE erasures SET applied_to = ? WHERE applied_to < ?", (size, size))
+                self._connection.execute("UPDATE erasures SET applied_to = ?", (size,))
             except apsw.Error as error:
                 raise StorageError(f"{self._path}: cannot be written ({error})") from error
 

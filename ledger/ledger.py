@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -345,10 +346,13 @@ class Ledger:
         """
         with self._erasing:
             self._erasure_due = False
-            end = self.engine.size()
             done = self.keys.erasures_applied_to()
+            end = self.engine.size()
             if done == end:
                 return
+            if done > end:
+                # The database is an older one than the key store has seen: nothing of what it says can be skipped.
+                done = 0
             query = (QueryItem((KeyDestroyed.TOPIC,)),)
             destroyed = [
                 recorded.event.key_id
@@ -479,6 +483,10 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise StorageError(f"{data}: cannot be made ({error.strerror})") from error
+    # The name of the directory too must outlive a power cut.
+    parent = os.open(data.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.fsync(parent)
+    os.close(parent)
     kept = Guard(guard or data / GUARD_FILE, create=True)
     try:
         with kept.lock():

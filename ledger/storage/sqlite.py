@@ -52,6 +52,11 @@ _TAG_HEAD: Final = "SELECT n, idx FROM event_tags WHERE tag = ? ORDER BY idx DES
 # The same, packed into one column.
 _PACKED_HEAD: Final = "(SELECT n || ' ' || idx FROM event_tags WHERE tag = ? ORDER BY idx DESC LIMIT 1)"
 
+# Who drops a trigger, or adds one, says something about every row that came after.
+_OBJECTS: Final = "SELECT type, name, sql FROM sqlite_schema"
+# It would take the place of a sealed value that is still to come.
+_SEALED_BEYOND: Final = "SELECT DISTINCT idx FROM sealed WHERE idx > (SELECT coalesce(max(idx), -1) FROM events)"
+
 # Heads that one statement reads, largest first: each step of the engine gives up Python's interpreter lock and has to
 # win it back from the callers that wait. Few sizes, as each statement is prepared once.
 _CHUNKS: Final = (64, 16, 4, 1)
@@ -213,6 +218,10 @@ class SqliteEngine(Engine):
             with _storage_errors(self._path):
                 for page in damaged_pages(connection, self._path):
                     yield f"{self._path.name}: page {page} does not match its checksum"
+                for kind, name, _ in set(connection.execute(_OBJECTS).fetchall()) ^ _made():
+                    yield f"{self._path.name}: {kind} {name} is not the one that was made"
+                for (index,) in connection.execute(_SEALED_BEYOND).fetchall():
+                    yield f"{self._path.name}: a sealed row is of entry {index}, which is not there"
         finally:
             connection.close()
 
@@ -498,6 +507,16 @@ def _merge(streams: Iterable[Iterator[Stored]]) -> Iterator[Stored]:
 def _first(found: Iterator[Stored], limit: int) -> Iterator[Stored]:
     for _, stored in zip(range(limit), found, strict=False):
         yield stored
+
+
+def _made() -> set[tuple[Any, ...]]:
+    """Return the objects of a new database, to compare."""
+    with apsw.Connection(":memory:") as memory:
+        for statement in _schema():
+            memory.execute(statement)
+        found: set[tuple[Any, ...]] = set(memory.execute(_OBJECTS).fetchall())
+    memory.close()
+    return found
 
 
 def _schema() -> list[str]:

@@ -31,3 +31,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="prooftrail-faults-", dir=_MEMORY))
     yield directory
     shutil.rmtree(directory)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which fault was not injected here and why, also when nobody asked: a skipped fault proves nothing."""
+    for report in terminalreporter.getreports("skipped"):
+        if "/faults/" in report.nodeid and isinstance(report.longrepr, tuple):
+            terminalreporter.write_line(f"not injected: {report.nodeid}: {report.longrepr[2]}")

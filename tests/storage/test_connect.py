@@ -77,7 +77,12 @@ REFUSED: list[tuple[str, Callable[[Path], object]]] = [
 @pytest.mark.parametrize(
     ("prepare", "create"),
     # What is absent is made when that is asked for.
-    [(prepare, create) for name, prepare in REFUSED for create in (False, True) if not (create and name == "no such file")],
+    [
+        (prepare, create)
+        for name, prepare in REFUSED
+        for create in (False, True)
+        if name != "no such file" or not create
+    ],
 )
 def test_what_is_not_ours_is_refused_and_left_as_it_is(
     path: Path, prepare: Callable[[Path], object], create: bool
