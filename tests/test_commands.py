@@ -1151,11 +1151,6 @@ def test_a_decision_to_erase_says_nothing_of_data_collected_after_it_was_carried
     assert bench.ledger.open(bench.ledger.size() - 4).values == {"email": Withheld.ERASED}  # type: ignore[attr-defined]
 
 
-def test_data_is_not_collected_as_true_from_tomorrow(bench: Bench) -> None:
-    tomorrow = bench.clock.now + timedelta(days=1)
-    bench.given(register()).when(collect(valid_from=tomorrow)).refused(Invalid, field="valid_from")
-
-
 def test_two_corrections_of_one_field_that_race_have_one_winner(bench: Bench) -> None:
     bench.given(register(), collect())
     version = 1

@@ -55,7 +55,6 @@ class CollectData(Command, frozen=True):
             raise Invalid(
                 "source_reference", "is needed when the source is not the person: a register's locator or a guarantee"
             )
-        _check_past(self.valid_from, context)
         event = PersonalDataCollected(
             subject_id=self.subject_id,
             purpose=self.purpose,
@@ -96,7 +95,9 @@ class CorrectData(Command, frozen=True):
             raise StaleVersion(
                 subject=self.subject_id, field=self.field, expected=self.expected_version, actual=field.version
             )
-        _check_past(self.valid_from, context)
+        # What will be true from a later day is collected; a correction is of what is wrong now.
+        if self.valid_from is not None and self.valid_from > context.now:
+            raise Invalid("valid_from", "is in the future: record it when it is true")
         event = DataCorrected(
             subject_id=self.subject_id,
             field=self.field,
@@ -107,8 +108,3 @@ class CorrectData(Command, frozen=True):
             values={self.field: self.value},
         )
         return [Fact(event, [subject_tag(self.subject_id)], scope(subject, field.retention_class))]
-
-
-def _check_past(valid_from: datetime | None, context: Context) -> None:
-    if valid_from is not None and valid_from > context.now:
-        raise Invalid("valid_from", "is in the future: record it when it is true")
