@@ -16,9 +16,9 @@ from ledger.command import Recorded
 from ledger.storage.engine import Engine, EventRow, Query, QueryItem
 from ledger.vocabulary import Tag
 
-# Tags whose selectors are kept, and the longest answer that is: some tens of megabytes at the most.
-_TAGS: Final = 10_000
+# The longest answer that is kept, and how many events in all: about 1.4 kB each, some tens of megabytes.
 _EVENTS: Final = 64
+_EVENTS_IN_ALL: Final = 30_000
 
 
 class Boundaries:
@@ -29,6 +29,7 @@ class Boundaries:
         self._lock = threading.Lock()
         self._position = engine.size()
         self._by_tag: OrderedDict[Tag, dict[QueryItem, list[Recorded | bytes]]] = OrderedDict()
+        self._events = 0
 
     def read(self, query: Query, *, fresh: bool) -> tuple[list[Recorded], int]:
         """Return the events of a boundary in order, and the position they are complete up to.
@@ -50,12 +51,13 @@ class Boundaries:
         with self._lock:
             if self._position + len(rows) != size:
                 self._by_tag.clear()
+                self._events = 0
             self._position = size
             for row in rows:
                 for tag, _ in row.tags:
                     items = self._by_tag.get(tag)
                     if items is not None:
-                        _add(items, row)
+                        self._events += _add(items, row)
 
     def _known(self, query: Query, fresh: bool) -> tuple[list[Recorded], list[QueryItem], int]:
         if fresh or not query:
@@ -82,15 +84,23 @@ class Boundaries:
         with self._lock:
             # What was committed since the read would be missing for good.
             if self._position == position:
-                self._by_tag.setdefault(item.tags[0], {})[item] = kept
-                if len(self._by_tag) > _TAGS:
-                    self._by_tag.popitem(last=False)
+                items = self._by_tag.setdefault(item.tags[0], {})
+                self._events += len(kept) - len(items.get(item, ()))
+                items[item] = kept
+                while self._events > _EVENTS_IN_ALL:
+                    _, dropped = self._by_tag.popitem(last=False)
+                    self._events -= sum(map(len, dropped.values()))
 
 
-def _add(items: dict[QueryItem, list[Recorded | bytes]], row: EventRow) -> None:
+def _add(items: dict[QueryItem, list[Recorded | bytes]], row: EventRow) -> int:
+    """Add an event to the answers that it belongs to; return by how much they grew."""
+    grown = 0
     for item, kept in list(items.items()):
         if (not item.types or row.type in item.types) and {tag for tag, _ in row.tags}.issuperset(item.tags):
             if len(kept) < _EVENTS:
                 kept.append(row.entry)
+                grown += 1
             else:
+                grown -= len(kept)
                 del items[item]
+    return grown

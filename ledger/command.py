@@ -103,7 +103,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     NAME: ClassVar[str] = ""
     KEEPS: ClassVar[tuple[type[Event], ...]] = ()  # the events that keep a refusal of this command, in `reason`
-    CHECKS: ClassVar[tuple[tuple[str, Callable[[Any, str], object]], ...]] = ()
+    CHECKS: ClassVar[tuple[tuple[str, Callable[[Any, str], object], bool], ...]] = ()  # name, check, may be None
 
     def boundary(self) -> Boundary:
         """Return the selectors of all events that the decision depends on."""
@@ -115,13 +115,14 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def check(self) -> None:
         """Raise Invalid, naming the field, unless each field has the form that its type promises."""
-        for name, check in self.CHECKS:
+        for name, check, optional in self.CHECKS:
             value = getattr(self, name)
-            if value is not None:
-                try:
-                    check(value, name)
-                except (TypeError, AttributeError):
-                    raise Invalid(name, "is of another type than this field takes") from None
+            if value is None and optional:
+                continue
+            try:
+                check(value, name)
+            except (TypeError, AttributeError):
+                raise Invalid(name, "is of another type than this field takes") from None
 
 
 BY_NAME: dict[str, type[Command]] = {}
@@ -134,8 +135,10 @@ def command(cls: type[C]) -> type[C]:
     assert cls.NAME
     assert cls.NAME not in BY_NAME, cls
     hints = typing.get_type_hints(cls, include_extras=True)
-    found = ((name, _checker(hints[name])) for name in cls.__struct_fields__)
-    cls.CHECKS = tuple((name, check) for name, check in found if check is not None)
+    found = (
+        (name, _checker(hints[name]), type(None) in typing.get_args(hints[name])) for name in cls.__struct_fields__
+    )
+    cls.CHECKS = tuple((name, check, optional) for name, check, optional in found if check is not None)
     BY_NAME[cls.NAME] = cls
     return cls
 
@@ -234,7 +237,8 @@ def _checker(hint: Any) -> Callable[[Any, str], object] | None:
 
 
 def _check_kind(kind: type, value: object, field: str) -> None:
-    if not isinstance(value, kind):
+    # True is an int to Python, and to nobody else.
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise Invalid(field, f"is not of type {kind.__name__}")
 
 

@@ -99,8 +99,14 @@ class Event(msgspec.Struct, Decision, frozen=True, kw_only=True, forbid_unknown_
     PERSONAL: ClassVar[tuple[str, ...]] = ()
     PERSONAL_MAP: ClassVar[str | None] = None
     BLANK: ClassVar[dict[str, Any]] = {}  # the personal fields at their defaults
+    RETENTION: ClassVar[RetentionClass | None] = None  # of the personal fields, where the type decides
 
     by: Actor = SYSTEM
+
+    @property
+    def retention(self) -> RetentionClass | None:
+        """The retention class of the personal fields, None when there are none."""
+        return self.RETENTION
 
     def mutate(self, obj: Any) -> Any:
         """Fold this event into a slice of `eventsourcing`."""
@@ -151,6 +157,7 @@ class SubjectRegistered(Event, frozen=True):
 @event
 class IdentifierLinked(Event, frozen=True):
     TOPIC: ClassVar[str] = "identifier-linked"
+    RETENTION: ClassVar[RetentionClass | None] = RetentionClass.IDENTITY
     subject_id: SubjectId
     kind: IdentifierKind
     value: Personal[str] = SEALED
@@ -199,6 +206,10 @@ class PersonalDataCollected(Event, frozen=True):
     valid_from: datetime | None = None
     values: PersonalMap = msgspec.field(default_factory=dict)
 
+    @property
+    def retention(self) -> RetentionClass:
+        return self.retention_class
+
 
 @event
 class DataCorrected(Event, frozen=True):
@@ -212,6 +223,10 @@ class DataCorrected(Event, frozen=True):
     retention_class: RetentionClass
     valid_from: datetime | None = None
     values: PersonalMap = msgspec.field(default_factory=dict)
+
+    @property
+    def retention(self) -> RetentionClass:
+        return self.retention_class
 
 
 # --- disclosure -----------------------------------------------------------------------------------------------
@@ -284,6 +299,7 @@ class OrderRecorded(Event, frozen=True):
     """The exact bytes of an order, sealed. Version 1 had no `authentication`: nothing was checked then."""
 
     TOPIC: ClassVar[str] = "order-recorded"
+    RETENTION: ClassVar[RetentionClass | None] = RetentionClass.ORDER
     VERSION: ClassVar[int] = 2
     order_id: OrderId
     client_id: ClientId
@@ -306,6 +322,7 @@ class OrderRecorded(Event, frozen=True):
 @event
 class OrderAmended(Event, frozen=True):
     TOPIC: ClassVar[str] = "order-amended"
+    RETENTION: ClassVar[RetentionClass | None] = RetentionClass.ORDER
     order_id: OrderId
     client_id: ClientId
     subject_id: SubjectId
@@ -356,6 +373,7 @@ class OrderConfirmed(Event, frozen=True):
 @event
 class OrderDisputed(Event, frozen=True):
     TOPIC: ClassVar[str] = "order-disputed"
+    RETENTION: ClassVar[RetentionClass | None] = RetentionClass.ORDER
     order_id: OrderId
     client_id: ClientId
     subject_id: SubjectId
@@ -367,6 +385,7 @@ class OrderDisputed(Event, frozen=True):
 @event
 class DisputeResolved(Event, frozen=True):
     TOPIC: ClassVar[str] = "dispute-resolved"
+    RETENTION: ClassVar[RetentionClass | None] = RetentionClass.ORDER
     order_id: OrderId
     client_id: ClientId
     subject_id: SubjectId

@@ -20,9 +20,16 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ledger.errors import Conflict, StorageError
+from ledger.errors import Conflict, StorageError, Tampered
 from ledger.sealing import NONCE_BYTES, Random
-from ledger.storage.connect import KEYS_APPLICATION_ID, connect, damaged_pages, truncate_wal
+from ledger.storage.connect import (
+    KEYS_APPLICATION_ID,
+    connect,
+    damaged_pages,
+    storage_errors,
+    strange_objects,
+    truncate_wal,
+)
 from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole, new_id
 
 KEY_BYTES: Final = 32
@@ -98,6 +105,9 @@ class KeyStore:
             if create:
                 self._create()
             self._check_kek()
+            strange = list(strange_objects(self._connection, path, [_SCHEMA]))
+            if strange:
+                raise Tampered("schema", "; ".join(strange))
         except BaseException:
             self.close()
             raise
@@ -157,8 +167,8 @@ class KeyStore:
             if key is not None:
                 self._by_id.move_to_end(key_id)
                 return key
-            row = self._connection.execute("SELECT * FROM data_keys WHERE key_id = ?", (key_id,)).fetchone()
-            return None if row is None else self._unwrap_row(row)
+            rows = self._rows("SELECT * FROM data_keys WHERE key_id = ?", key_id)
+            return self._unwrap_row(rows[0]) if rows else None
 
     def get_many(self, key_ids: Collection[KeyId]) -> dict[KeyId, DataKey]:
         """Return those of the keys that are here: the same as `get`, with one look-up for many."""
@@ -170,7 +180,7 @@ class KeyStore:
                 # Padded, so that the statement is always the same and prepared once.
                 padded = asked + [asked[0]] * (_KEYS_AT_ONCE - len(asked))
                 query = f"SELECT * FROM data_keys WHERE key_id IN ({', '.join('?' * _KEYS_AT_ONCE)})"
-                for row in self._connection.execute(query, padded).fetchall():
+                for row in self._rows(query, *padded):
                     key = self._unwrap_row(row)
                     found[key.id] = key
             return found
@@ -178,9 +188,7 @@ class KeyStore:
     def of_subject(self, subject_id: SubjectId) -> list[DataKey]:
         """Return the durable keys of a subject, by retention class."""
         with self._lock:
-            rows = self._connection.execute(
-                "SELECT * FROM data_keys WHERE subject_id = ? ORDER BY retention_class, role", (subject_id,)
-            ).fetchall()
+            rows = self._rows("SELECT * FROM data_keys WHERE subject_id = ? ORDER BY retention_class, role", subject_id)
             return [self._unwrap_row(row) for row in rows]
 
     def destroy(self, key_ids: Sequence[KeyId]) -> None:
@@ -199,7 +207,7 @@ class KeyStore:
     def erasures_applied_to(self) -> int:
         """The size of the log up to which its key destructions are carried out here."""
         with self._lock:
-            size: int = self._connection.execute("SELECT applied_to FROM erasures").get
+            size: int = self._rows("SELECT applied_to FROM erasures")[0][0]
             return size
 
     def set_erasures_applied_to(self, size: int) -> None:
@@ -218,8 +226,9 @@ class KeyStore:
             for row in connection.execute("SELECT * FROM data_keys"):
                 try:
                     self._unwrap(row)
-                except StorageError:
-                    yield f"{self._path.name}: key {row[0]} does not open under the key-encryption key"
+                except Tampered as error:
+                    yield f"{self._path.name}: {error.why}"
+            yield from strange_objects(connection, self._path, [_SCHEMA])
         except apsw.Error as error:
             yield f"{self._path.name}: cannot be read ({error})"
         finally:
@@ -251,28 +260,32 @@ class KeyStore:
             raise StorageError(f"{self._path}: the key store could not be made ({error})") from error
 
     def _check_kek(self) -> None:
-        try:
-            wrapped = self._find_secret("kek")
-        except apsw.Error as error:
-            raise StorageError(f"{self._path}: cannot be read ({error})") from error
+        wrapped = self._find_secret("kek")
         if wrapped is None:
             raise StorageError(f"{self._path}: holds no check value; it was never finished. Restore it from a backup")
         self._open(wrapped, "kek")
 
     def _find_secret(self, name: str) -> bytes | None:
-        wrapped: bytes | None = self._connection.execute("SELECT wrapped FROM secrets WHERE name = ?", (name,)).get
-        return wrapped
+        rows = self._rows("SELECT wrapped FROM secrets WHERE name = ?", name)
+        return rows[0][0] if rows else None
+
+    def _rows(self, sql: str, *parameters: str) -> list[Any]:
+        with storage_errors(self._path):
+            return self._connection.execute(sql, parameters).fetchall()
 
     def _load_scope(self, scope: KeyScope) -> DataKey | None:
-        row = self._connection.execute(
-            "SELECT * FROM data_keys WHERE subject_id = ? AND role = ? AND retention_class = ?",
-            (scope.subject_id, scope.role, scope.retention_class),
-        ).fetchone()
-        return None if row is None else self._unwrap_row(row)
+        query = "SELECT * FROM data_keys WHERE subject_id = ? AND role = ? AND retention_class = ?"
+        rows = self._rows(query, scope.subject_id, scope.role, scope.retention_class)
+        return self._unwrap_row(rows[0]) if rows else None
 
     def _unwrap(self, row: Any) -> DataKey:
-        scope = KeyScope(SubjectId(row[1]), SubjectRole(row[2]), RetentionClass(row[3]))
-        return DataKey(KeyId(row[0]), scope, self._open(row[4], _wrap_name(KeyId(row[0]), scope)))
+        key_id = KeyId(row[0])
+        try:
+            scope = KeyScope(SubjectId(row[1]), SubjectRole(row[2]), RetentionClass(row[3]))
+            return DataKey(key_id, scope, self._open(row[4], _wrap_name(key_id, scope)))
+        except (StorageError, ValueError):
+            # The key-encryption key was proven when the store was opened: it is the row that is not ours.
+            raise Tampered("key store", f"key {key_id} does not open") from None
 
     def _unwrap_row(self, row: Any) -> DataKey:
         key = self._unwrap(row)

@@ -24,6 +24,7 @@ import msgspec
 
 from ledger import sealing
 from ledger.boundaries import Boundaries
+from ledger.canonical import check_text
 from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
 from ledger.destroyed import DestroyedKeys
 from ledger.entry import Draft, draft, encode_data, event_of, parse, personal_values, with_values
@@ -99,7 +100,9 @@ class Ledger:
         self._size = engine.size()
         self._boundaries = Boundaries(engine)
         self._destroyed = DestroyedKeys(engine)
-        self._erasure_due = False
+        # Up to where destructions are recorded here, and carried out: each written by one side only.
+        self._erasures_recorded = 0
+        self._erasures_done = 0
         self._foreign = TreeView(Tree(self._load_tile))
         self._sequencer = Sequencer(
             engine, keys, guard, signer, clock=clock, queue_limit=queue_limit, committed=self._on_committed
@@ -155,9 +158,7 @@ class Ledger:
                 attempt.succeed((await asyncio.shield(settled)).outcome())
             except Conflict as conflict:
                 attempt.fail(conflict)
-        if self._erasure_due:
-            await asyncio.to_thread(self.carry_out_due_erasures)
-        return attempt.receipt()
+        return await asyncio.to_thread(attempt.receipt) if attempt.erases else attempt.receipt()
 
     def append(self, append: Append) -> Outcome:
         """Record prepared events: the low door, for the `eventsourcing` recorder and for measuring."""
@@ -317,7 +318,7 @@ class Ledger:
 
     def recorded_under(self, idempotency_key: str) -> range | None:
         """Return the indexes of the entries that the first request under this key made, None when there was none."""
-        row = self.engine.find_idempotent(self._mac(b"key", idempotency_key.encode()))
+        row = self.engine.find_idempotent(self._mac(b"key", check_text(idempotency_key, "idempotency_key").encode()))
         return None if row is None else range(row.first, row.first + row.count)
 
     # --- inside ----------------------------------------------------------------------------------------------
@@ -328,14 +329,14 @@ class Ledger:
             content = msgspec.json.encode([type(command).NAME, command, actor], order="sorted")
         except (TypeError, ValueError):
             raise Invalid(type(command).NAME, "holds a value that JSON cannot hold") from None
-        return self._mac(b"key", key.encode()), self._mac(b"content", content)
+        return self._mac(b"key", check_text(key, "idempotency_key").encode()), self._mac(b"content", content)
 
     def _mac(self, what: bytes, data: bytes) -> bytes:
         return hmac.digest(self._idempotency_secret, what + b"\x00" + data, hashlib.sha256)
 
     def carry_out_due_erasures(self) -> None:
         """Carry out erasures when a key destruction was recorded here and is not carried out yet."""
-        if self._erasure_due:
+        if self._erasures_recorded > self._erasures_done:
             self.carry_out_erasures()
 
     def carry_out_erasures(self) -> None:
@@ -345,10 +346,10 @@ class Ledger:
         start, does it again. Until then nobody reads them.
         """
         with self._erasing:
-            self._erasure_due = False
             done = self.keys.erasures_applied_to()
             end = self.engine.size()
             if done == end:
+                self._erasures_done = end
                 return
             if done > end:
                 # The database is an older one than the key store has seen: nothing of what it says can be skipped.
@@ -360,19 +361,19 @@ class Ledger:
                 if isinstance(recorded.event, KeyDestroyed)
             ]
             if destroyed:
-                self._erasure_due = True
                 try:
                     self.engine.delete_boxes(destroyed, end)
                 finally:
                     # Whatever keeps the sealed values from going, without their key nobody opens them.
                     self.keys.destroy(destroyed)
-                self._erasure_due = False
             # A crash before this line does the same again: deleting twice is deleting once.
             self.keys.set_erasures_applied_to(end)
+            self._erasures_done = end
 
     def _on_committed(self, rows: Sequence[EventRow], size: int) -> None:
         self._boundaries.grown(rows, size)
-        self._erasure_due |= self._destroyed.grown(rows, size)
+        if self._destroyed.grown(rows, size):
+            self._erasures_recorded = size
         with self._grown:
             self._size = size
             self._grown.notify_all()
@@ -447,8 +448,14 @@ class _Attempt:
         if self._refusal is not None:
             self._refusal.index = self._receipt.first
             raise self._refusal
-        self._ledger.carry_out_due_erasures()
+        if self.erases:
+            self._ledger.carry_out_due_erasures()
         return self._receipt
+
+    @property
+    def erases(self) -> bool:
+        """Whether a destruction of keys was asked for: others neither wait for one nor fail with it."""
+        return self._replay is not None or any(isinstance(fact.decision, KeyDestroyed) for fact in self._facts)
 
     def _find_replay(self) -> bool:
         if self._digests is None:

@@ -30,7 +30,7 @@ from ledger.events import BY_TOPIC
 from ledger.ledger import Ledger
 from ledger.sequencer import Append, Committed
 from ledger.storage.engine import Condition, Query, QueryItem
-from ledger.vocabulary import EventId, Tag, new_id
+from ledger.vocabulary import OWN_TAGS, EventId, Tag, new_id
 
 # How long a subscription takes at most to see what another process recorded.
 POLL_S = 0.2
@@ -46,6 +46,8 @@ class LedgerRecorder(DCBRecorder):
         """Append atomically and durably; return the last position. Raises IntegrityError when the condition fails."""
         if not events:
             raise ProgrammingError("there is no event to append")
+        if any(tag.partition(":")[0] in OWN_TAGS for event in events for tag in event.tags):
+            raise Invalid("tags", "begins like one of the ledger's own: those are for its commands")
         # Our own topics are what rules decided: a forged one would be believed, or stop every reader at the next start.
         if any(event.type in BY_TOPIC for event in events):
             raise Invalid("type", "is one of the ledger's own: commands alone record it")
@@ -130,10 +132,12 @@ def _query(query: DCBQuery | None) -> Query:
 
 def _to_json(data: bytes) -> bytes:
     try:
-        value = canonical.decode(data, "data")
+        # As deep as it will stand in the entry, which verification reads whole.
+        value = canonical.decode(b'{"data":%b}' % data, "data")
     except VerificationError:
         value = None
-    if isinstance(value, dict) and value.keys() != {"base64"}:
+    member = value.get("data") if isinstance(value, dict) and value.keys() == {"data"} else None
+    if isinstance(member, dict) and member.keys() != {"base64"}:
         return data
     return canonical.encode({"base64": b64encode(data).decode()})
 

@@ -298,6 +298,11 @@ class Sequencer:
             return self._refuse(batch)
         try:
             outcomes = self._commit([ticket.append for ticket in batch])
+        except Busy as busy:
+            # Another process holds the store: nothing was begun, and nothing is in doubt.
+            for ticket in batch:
+                ticket.settle(None, busy)
+            return None
         except Exception as error:
             # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a restart
             # has read the file again. Our own bugs end here too, rather than in a thread that dies in silence.
@@ -428,7 +433,12 @@ class Sequencer:
                         if tag not in heads:
                             unknown.add(tag)
         if unknown:
-            heads.update(transaction.tag_heads(unknown))
+            found = transaction.tag_heads(unknown)
+            for n, last in found.values():
+                # A row that was planted would be signed as somebody's previous event: nothing is signed on it.
+                if last is not None and not (0 <= last < transaction.head.size and 0 < n <= last + 1):
+                    raise Tampered("tags", "a tag has an event that cannot be; run `prooftrail verify`")
+            heads.update(found)
         return heads
 
     def _failed_conditions(

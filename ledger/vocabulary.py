@@ -189,6 +189,10 @@ def check_language(text: str, field: str) -> str:
     return text
 
 
+# What stands before the colon of the ledger's own tags.
+OWN_TAGS: Final = frozenset({"subject", "client", "consent", "disclosure", "recipient", "order", "case", "key"})
+
+
 def subject_tag(subject_id: SubjectId) -> Tag:
     return Tag(f"subject:{subject_id}")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from ledger.errors import StorageError
+from ledger.errors import StorageError, Tampered
 from ledger.keys import KeyScope, KeyStore, new_kek_text, parse_kek
 from ledger.storage import connect
 from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole
@@ -202,9 +202,9 @@ def test_wraps_swapped_between_rows_do_not_open(keys: KeyStore, open_keys: OpenK
     wraps = dict(sql(path, "SELECT key_id, wrapped FROM data_keys"))
     sql(path, "UPDATE data_keys SET wrapped = ? WHERE key_id = ?", wraps[made[1].id], made[0].id)
     fresh = open_keys()
-    with pytest.raises(StorageError):
+    with pytest.raises(Tampered):
         fresh.get(made[0].id)
-    with pytest.raises(StorageError):
+    with pytest.raises(Tampered):
         fresh.obtain(scope("mari"))
     assert fresh.get(made[1].id) == made[1]
 
@@ -220,7 +220,7 @@ def test_a_wrap_moved_to_another_scope_or_id_does_not_open(
     ]
     sql(path, f"UPDATE data_keys SET {column} = ?", other)
     found = sql(path, "SELECT key_id FROM data_keys")[0][0]
-    with pytest.raises(StorageError):
+    with pytest.raises(Tampered):
         open_keys().get(KeyId(str(found)))
 
 

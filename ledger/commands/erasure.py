@@ -13,7 +13,7 @@ from ledger.command import Boundary, Command, Context, Fact, Past, command, sele
 from ledger.errors import ErasureUndecided, Invalid
 from ledger.events import ClassDecision, ErasureDecided, KeyDestroyed, PersonalDataErased
 from ledger.state.subject import registered, registration
-from ledger.vocabulary import ErasureOutcome, RetentionClass, SubjectId, key_tag, subject_tag
+from ledger.vocabulary import ErasureOutcome, KeyId, RetentionClass, SubjectId, key_tag, subject_tag
 
 
 @command
@@ -66,15 +66,30 @@ class DestroyKeys(Command, frozen=True):
         tag = subject_tag(self.subject_id)
         facts = [
             Fact(
-                KeyDestroyed(subject_id=self.subject_id, key_id=key.id, retention_class=key.scope.retention_class),
-                [tag, key_tag(key.id)],
+                KeyDestroyed(subject_id=self.subject_id, key_id=key_id, retention_class=retention_class),
+                [tag, key_tag(key_id)],
             )
-            for key in context.keys_of(self.subject_id)
-            if key.scope.retention_class in self.retention_classes
+            for key_id, retention_class in self._keys(past, context).items()
+            if retention_class in self.retention_classes
         ]
         classes = tuple(sorted(set(self.retention_classes)))
         erased = PersonalDataErased(subject_id=self.subject_id, retention_classes=classes, keys=len(facts))
         return [*facts, Fact(erased, [tag])]
+
+    def _keys(self, past: Past, context: Context) -> dict[KeyId, RetentionClass]:
+        """Return the keys that are here, and those that the log names: one that is lost may come back from a backup."""
+        keys = {key.id: key.scope.retention_class for key in context.keys_of(self.subject_id)}
+        for recorded in past.all:
+            event = recorded.event
+            # An event may be of somebody else's dispute about this subject's order: then the key is not ours.
+            if event.retention is None or getattr(event, "subject_id", None) != self.subject_id:
+                continue
+            for tag in recorded.tags:
+                if tag.startswith("key:"):
+                    keys[KeyId(tag.removeprefix("key:"))] = event.retention
+        for destroyed in past.of(KeyDestroyed):
+            keys.pop(destroyed.key_id, None)
+        return keys
 
 
 def _open_decisions(past: Past) -> dict[RetentionClass, ErasureOutcome]:

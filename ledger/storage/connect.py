@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 import apsw
@@ -155,4 +156,49 @@ def _reason(error: apsw.Error) -> str:
         return "is not a database at all; nothing was changed in it"
     if isinstance(error, apsw.IOError | apsw.CorruptError):
         return f"is damaged ({error}); restore it from a backup"
+    return str(error)
+
+
+def strange_objects(connection: apsw.Connection, path: Path, schema: Sequence[str]) -> Iterator[str]:
+    """Yield what the schema has, lacks or says differently than the one that `schema` makes.
+
+    Who drops a trigger, or adds one, says something about every row that came after.
+    """
+    objects = "SELECT type, name, sql FROM sqlite_schema"
+    with apsw.Connection(":memory:") as memory:
+        for statement in schema:
+            memory.execute(statement)
+        made = set(memory.execute(objects).fetchall())
+    memory.close()
+    for kind, name, _ in sorted(set(connection.execute(objects).fetchall()) ^ made, key=str):
+        yield f"{path.name}: {kind} {name} is not the one that was made"
+
+
+class storage_errors:
+    """Turns what the engine raises into StorageError, which names the file and says what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, apsw.Error):
+            raise StorageError(f"{self._path}: {_advice(error)}") from error
+
+
+def _advice(error: apsw.Error) -> str:
+    if isinstance(error, apsw.FullError):
+        return "the disk is full; nothing more is recorded until there is space and the ledger is opened again"
+    if isinstance(error, apsw.BusyError):
+        return "another process has held the write lock for too long"
+    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA:
+        return "a page does not match its checksum: the file is damaged or was changed; restore it from a backup"
+    if isinstance(error, apsw.IOError):
+        return f"the disk failed ({error}); nothing more is recorded until the ledger is opened again"
+    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        return f"the file is damaged ({error}); restore it from a backup"
     return str(error)

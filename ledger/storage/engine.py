@@ -215,8 +215,8 @@ class Engine(ABC):
         """Yield the events `first` ≤ index < `end` in order of index, read in pages."""
 
     @abstractmethod
-    def tags(self, end: int) -> Iterator[TagRow]:
-        """Yield the tags of all events below `end` in order of tag and index, read in pages."""
+    def tags(self, end: int | None = None) -> Iterator[TagRow]:
+        """Yield the tag rows below `end` (all there are, when None) in order of tag and index, read in pages."""
 
     @abstractmethod
     def tiles(self) -> Iterator[tuple[int, int]]:

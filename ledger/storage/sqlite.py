@@ -17,9 +17,16 @@ from typing import Any, Final, TypeVar
 
 import apsw
 
-from ledger.errors import StorageError
+from ledger.errors import Busy, StorageError, Tampered
 from ledger.sealing import Box
-from ledger.storage.connect import LEDGER_APPLICATION_ID, connect, damaged_pages, truncate_wal
+from ledger.storage.connect import (
+    LEDGER_APPLICATION_ID,
+    connect,
+    damaged_pages,
+    storage_errors,
+    strange_objects,
+    truncate_wal,
+)
 from ledger.storage.engine import (
     NO_EVENTS,
     PAGE,
@@ -36,6 +43,7 @@ from ledger.storage.engine import (
     TagRow,
     Transaction,
 )
+from ledger.tlog.merkle import MAX_SIZE
 from ledger.vocabulary import KeyId, Tag
 
 SCHEMA_VERSION: Final = 1
@@ -52,10 +60,11 @@ _TAG_HEAD: Final = "SELECT n, idx FROM event_tags WHERE tag = ? ORDER BY idx DES
 # The same, packed into one column.
 _PACKED_HEAD: Final = "(SELECT n || ' ' || idx FROM event_tags WHERE tag = ? ORDER BY idx DESC LIMIT 1)"
 
-# Who drops a trigger, or adds one, says something about every row that came after.
-_OBJECTS: Final = "SELECT type, name, sql FROM sqlite_schema"
 # It would take the place of a sealed value that is still to come.
-_SEALED_BEYOND: Final = "SELECT DISTINCT idx FROM sealed WHERE idx > (SELECT coalesce(max(idx), -1) FROM events)"
+_SEALED_BEYOND: Final = (
+    "SELECT DISTINCT idx FROM sealed WHERE idx < 0 OR idx > (SELECT coalesce(max(idx), -1) FROM events) "
+    "UNION SELECT idx FROM events WHERE idx < 0"
+)
 
 # Heads that one statement reads, largest first: each step of the engine gives up Python's interpreter lock and has to
 # win it back from the callers that wait. Few sizes, as each statement is prepared once.
@@ -76,8 +85,12 @@ class SqliteEngine(Engine):
         self._idle_lock = threading.Lock()
         self._closed = False
         self._writer = self._connect(cache_kib=WRITER_CACHE_KIB)
-        with _storage_errors(self._path):
+        with storage_errors(self._path):
             row = self._writer.execute("SELECT origin, verifier FROM ledger").fetchone()
+            strange = list(strange_objects(self._writer, self._path, _schema()))
+        if strange:
+            self._writer.close()
+            raise Tampered("schema", "; ".join(strange))
         if row is None:
             raise StorageError(f"{path}: `prooftrail init` was interrupted here; remove the directory and run it again")
         self.origin, self.verifier = row
@@ -87,7 +100,7 @@ class SqliteEngine(Engine):
         """Make a ledger's database. Safe when several processes do it at once: the first one names the ledger."""
         connection = connect(path, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION, create=True)
         try:
-            with _storage_errors(path):
+            with storage_errors(path):
                 connection.execute("BEGIN IMMEDIATE")
                 if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
                     for statement in _schema():
@@ -190,14 +203,16 @@ class SqliteEngine(Engine):
                 yield AuditRow(*row)
             first = rows[-1][0] + 1
 
-    def tags(self, end: int) -> Iterator[TagRow]:
+    def tags(self, end: int | None = None) -> Iterator[TagRow]:
         query = (
             "SELECT r.tag, r.idx, r.n, coalesce(t.type, '') "
             "FROM event_tags r LEFT JOIN event_types t ON t.code = r.type "
-            "WHERE (r.tag, r.idx) > (?, ?) AND r.idx < ? ORDER BY r.tag, r.idx LIMIT ?"
+            "WHERE (r.tag, r.idx) > (?, ?) AND r.idx <= ? ORDER BY r.tag, r.idx LIMIT ?"
         )
-        last: tuple[str, int] = ("", -1)
-        while rows := self._rows(query, *last, end, PAGE):
+        # Also rows of indexes that cannot be: whoever verifies must see them.
+        last: tuple[str, int] = ("", -MAX_SIZE)
+        highest = MAX_SIZE if end is None else end - 1
+        while rows := self._rows(query, *last, highest, PAGE):
             for row in rows:
                 yield TagRow(*row)
             last = rows[-1][:2]
@@ -215,13 +230,16 @@ class SqliteEngine(Engine):
     def damage(self) -> Iterator[str]:
         connection = self._connect(cache_kib=READER_CACHE_KIB)
         try:
-            with _storage_errors(self._path):
+            with storage_errors(self._path):
                 for page in damaged_pages(connection, self._path):
                     yield f"{self._path.name}: page {page} does not match its checksum"
-                for kind, name, _ in set(connection.execute(_OBJECTS).fetchall()) ^ _made():
-                    yield f"{self._path.name}: {kind} {name} is not the one that was made"
+                yield from strange_objects(connection, self._path, _schema())
+                # A page may be whole and an index still leave rows out: what is asked by type would not be found.
+                for (found,) in connection.execute("PRAGMA integrity_check(100)").fetchall():
+                    if found != "ok":
+                        yield f"{self._path.name}: {found}"
                 for (index,) in connection.execute(_SEALED_BEYOND).fetchall():
-                    yield f"{self._path.name}: a sealed row is of entry {index}, which is not there"
+                    yield f"{self._path.name}: there is a row of entry {index}, which cannot be"
         finally:
             connection.close()
 
@@ -233,7 +251,7 @@ class SqliteEngine(Engine):
 
     def delete_boxes(self, key_ids: Collection[KeyId], end: int) -> int:
         deleted = 0
-        with self._write_lock, _storage_errors(self._path), self._writer:
+        with self._write_lock, storage_errors(self._path), self._writer:
             for key_id in key_ids:
                 self._writer.execute(
                     "DELETE FROM sealed WHERE key_id = ? "
@@ -241,7 +259,7 @@ class SqliteEngine(Engine):
                     (key_id, f"key:{key_id}", end),
                 )
                 deleted += self._writer.changes()
-        with self._write_lock, _storage_errors(self._path):
+        with self._write_lock, storage_errors(self._path):
             # secure_delete zeroed the pages; what stood in them must leave the WAL too.
             truncate_wal(self._writer, self._path)
         return deleted
@@ -258,7 +276,7 @@ class SqliteEngine(Engine):
         )
 
     def _rows(self, sql: str, *parameters: Any) -> list[Any]:
-        with _storage_errors(self._path):
+        with storage_errors(self._path):
             # The connection used last is the one whose cache is warm; there are as many as ever read at once.
             with self._idle_lock:
                 if self._closed:
@@ -320,8 +338,11 @@ class SqliteTransaction(Transaction):
     def __enter__(self) -> SqliteTransaction:
         self._lock.acquire()
         try:
-            with _storage_errors(self._path):
-                self._connection.execute("BEGIN IMMEDIATE")
+            with storage_errors(self._path):
+                try:
+                    self._connection.execute("BEGIN IMMEDIATE")
+                except apsw.BusyError as error:
+                    raise Busy(f"{self._path}: another process has held the write lock for too long") from error
                 row = self._connection.execute(_HEAD).fetchone()
         except BaseException:
             self._roll_back()
@@ -347,7 +368,7 @@ class SqliteTransaction(Transaction):
 
     def tag_heads(self, tags: Collection[Tag]) -> dict[Tag, TagHead]:
         heads: dict[Tag, TagHead] = {}
-        with _storage_errors(self._path):
+        with storage_errors(self._path):
             for chunk in _chunks(list(tags)):
                 # One row of many columns: one step of the engine, see _CHUNKS.
                 (found,) = self._connection.execute(
@@ -358,7 +379,7 @@ class SqliteTransaction(Transaction):
         return heads
 
     def failed(self, conditions: Sequence[Condition]) -> list[bool]:
-        with _storage_errors(self._path):
+        with storage_errors(self._path):
             return [self._fails(condition) for condition in conditions]
 
     def _fails(self, condition: Condition) -> bool:
@@ -377,7 +398,7 @@ class SqliteTransaction(Transaction):
 
     def idempotent(self, keys: Collection[bytes]) -> dict[bytes, IdempotencyRow]:
         found: dict[bytes, IdempotencyRow] = {}
-        with _storage_errors(self._path):
+        with storage_errors(self._path):
             for key in keys:
                 row = self._connection.execute("SELECT * FROM idempotency WHERE key = ?", (key,)).fetchone()
                 if row is not None:
@@ -386,7 +407,7 @@ class SqliteTransaction(Transaction):
 
     def insert(self, batch: Batch) -> None:
         codes = {type: self._code_or_new(type) for type in {row.type for row in batch.events}}
-        with _storage_errors(self._path):
+        with storage_errors(self._path):
             self._insert("events", [(row.index, codes[row.type], row.entry, row.leaf) for row in batch.events])
             # In the order of the table, so that rows of one page are inserted together.
             tags = sorted((tag, row.index, n, codes[row.type]) for row in batch.events for tag, n in row.tags)
@@ -401,7 +422,7 @@ class SqliteTransaction(Transaction):
             self._connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
 
     def commit(self) -> None:
-        with _storage_errors(self._path):
+        with storage_errors(self._path):
             self._connection.execute("COMMIT")
         # Only now: a code given in a transaction that was undone means nothing.
         self._types.update(self._new_types)
@@ -417,42 +438,12 @@ class SqliteTransaction(Transaction):
         return code
 
     def _code_or_new(self, type: str) -> int:
-        with _storage_errors(self._path):
+        with storage_errors(self._path):
             code = self._code(type)
             if code is None:
                 self._connection.execute("INSERT INTO event_types (type) VALUES (?)", (type,))
                 code = self._new_types[type] = self._connection.last_insert_rowid()
             return code
-
-
-class _storage_errors:
-    """Turns what the engine raises into StorageError, which names the file and says what to do."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, apsw.Error):
-            raise StorageError(f"{self._path}: {_advice(error)}") from error
-
-
-def _advice(error: apsw.Error) -> str:
-    if isinstance(error, apsw.FullError):
-        return "the disk is full; nothing more is recorded until there is space and the ledger is opened again"
-    if isinstance(error, apsw.BusyError):
-        return "another process has held the write lock for too long"
-    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA:
-        return "a page does not match its checksum: the file is damaged or was changed; restore it from a backup"
-    if isinstance(error, apsw.IOError):
-        return f"the disk failed ({error}); nothing more is recorded until the ledger is opened again"
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        return f"the file is damaged ({error}); restore it from a backup"
-    return str(error)
 
 
 def _streams(
@@ -507,16 +498,6 @@ def _merge(streams: Iterable[Iterator[Stored]]) -> Iterator[Stored]:
 def _first(found: Iterator[Stored], limit: int) -> Iterator[Stored]:
     for _, stored in zip(range(limit), found, strict=False):
         yield stored
-
-
-def _made() -> set[tuple[Any, ...]]:
-    """Return the objects of a new database, to compare."""
-    with apsw.Connection(":memory:") as memory:
-        for statement in _schema():
-            memory.execute(statement)
-        found: set[tuple[Any, ...]] = set(memory.execute(_OBJECTS).fetchall())
-    memory.close()
-    return found
 
 
 def _schema() -> list[str]:

@@ -25,7 +25,7 @@ from ledger.ledger import Ledger
 from ledger.sealing import Box
 from ledger.storage.engine import AuditRow, QueryItem
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
-from ledger.tlog.merkle import MAX_SIZE, leaf_hash
+from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Tree
 from ledger.vocabulary import KeyId
@@ -35,6 +35,9 @@ MAX_NAMED: Final = 100
 
 # Tags are compared by sums over so many events; a range that differs is looked into.
 _RANGE: Final = 4_096
+
+# Keys that are remembered while sealed values are opened.
+_CACHED_KEYS: Final = 50_000
 
 Progress = Callable[[str, int, int], None]
 """(what is being checked, done, total)"""
@@ -227,12 +230,14 @@ class _Fsck:
         tag, n, prev = "", 0, None
         found: dict[int, int] = {}
         self.sums, of_entries = found, self.sums
-        for done, row in enumerate(self.engine.tags(MAX_SIZE), 1):
+        for done, row in enumerate(self.engine.tags(), 1):
             if row.index >= report.size:
                 # Of an entry that came meanwhile; a row of none would become the previous event of the next one.
                 if row.index >= self.engine.size():
                     report.add("tags", f"entry {row.index}", "is filed under tags but is not there")
                 continue
+            if row.index < 0:
+                report.add("tags", f"entry {row.index}", "is filed under tags but is not there")
             if row.tag != tag:
                 tag, n, prev = row.tag, 0, None
             n += 1
@@ -307,6 +312,8 @@ class _Fsck:
             event = Recorded.parse(stored.entry).event
             if isinstance(event, KeyDestroyed):
                 found.add(event.key_id)
+                # As the store has it: this process may remember a key that another one destroyed.
+                self.ledger.keys.forget(event.key_id)
                 if self.ledger.keys.get(event.key_id) is not None:
                     self.report.add("erasure", f"key {event.key_id}", "is recorded as destroyed but is still there")
         return found
@@ -324,14 +331,14 @@ class _Fsck:
                 continue
             if box.key_id in destroyed:
                 report.add("erasure", where, "still has a sealed row under a key that is recorded as destroyed")
-            if box.key_id not in keys:
-                if len(keys) > 50_000:
-                    keys.clear()
-                keys[box.key_id] = self.ledger.keys.get(box.key_id)
-            key = keys[box.key_id]
-            if key is None:
-                continue
             try:
+                if box.key_id not in keys:
+                    if len(keys) > _CACHED_KEYS:
+                        keys.clear()
+                    keys[box.key_id] = self.ledger.keys.get(box.key_id)
+                key = keys[box.key_id]
+                if key is None:
+                    continue
                 fields = sealing.open_box(
                     box, entry.sealed, ledger=self.ledger.origin, event_id=entry.id, key=key.secret
                 )
