@@ -16,12 +16,9 @@ from typing import Any, Final
 import msgspec
 
 from ledger import canonical
-from ledger.canonical import Json
 from ledger.errors import EntryTooLarge, Invalid, Tampered
 from ledger.events import BY_TOPIC, Event, Withheld, upcaster
 from ledger.vocabulary import EventId, Tag
-
-ENTRY_VERSION: Final = 1
 
 # An entry bundle gives each entry a 16-bit length (C2SP tlog-tiles, "Log Entries").
 MAX_ENTRY_BYTES: Final = 65_535
@@ -179,12 +176,6 @@ def _upcast(cls: type[Event], data: dict[str, Any]) -> dict[str, Any]:
         raise Tampered("entry", "its data is of a version that this program does not know")
     for old in range(version, cls.VERSION):
         data = upcaster(cls, old)(data)
-    return data
-
-
-def data_of(entry: Entry) -> Json:
-    """Return the entry's data as plain JSON values."""
-    data: Json = _plain.decode(entry.data)
     return data
 
 

@@ -43,8 +43,9 @@ from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
 from ledger.sequencer import Append, Committed, Outcome, Sequencer, Ticket
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
-from ledger.storage.guard import MAX_NOTE_BYTES, Guard
+from ledger.storage.guard import MAX_KEPT_BYTES, Guard
 from ledger.storage.sqlite import SqliteEngine
+from ledger.tlog.files import LogFiles
 from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
 from ledger.tlog.tree import Tree
@@ -299,6 +300,10 @@ class Ledger:
             view = self._foreign = TreeView(Tree.load(size, self._load_tile, self.engine.leaves))
         return view
 
+    def files(self) -> LogFiles:
+        """Return the log as it is now in the files of C2SP tlog-tiles, for whoever audits or serves it."""
+        return LogFiles(self.engine, self.tree())
+
     def prove(self, index: int, *, size: int | None = None, tree: TreeView | None = None) -> bytes:
         """Return the tlog-proof of an entry under the first checkpoint of at least `size` entries (the last one)."""
         checkpoint = self.engine.checkpoint(size)
@@ -485,7 +490,7 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
         raise Invalid("origin", f"is a name like example.com/ledger: ASCII without spaces or '+', at most {MAX_ORIGIN}")
     if signer.name != origin:
         raise Invalid("signer", "is named for the origin of the ledger")
-    assert MAX_ORIGIN * 4 < MAX_NOTE_BYTES
+    assert MAX_ORIGIN * 4 < MAX_KEPT_BYTES
     try:
         data.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
@@ -494,6 +499,11 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
     parent = os.open(data.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fsync(parent)
     os.close(parent)
+    if (data / LEDGER_FILE).exists() and not (data / KEYS_FILE).exists():
+        # An empty one in its place would hide the loss: values would read as missing, idempotency keys as new.
+        raise StorageError(
+            f"{data / KEYS_FILE}: is missing, but {LEDGER_FILE} was made with it; restore it from a backup"
+        )
     kept = Guard(guard or data / GUARD_FILE, create=True)
     try:
         with kept.lock():

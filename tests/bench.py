@@ -21,9 +21,9 @@ from typing import Any
 import apsw
 import msgspec
 
-from ledger import Actor, Ledger, Receipt, create_ledger, open_ledger
+from ledger import Actor, Ledger, Receipt, canonical, create_ledger, open_ledger
 from ledger.command import Command, Fact, Limits
-from ledger.entry import data_of, draft, event_of, parse, parse_moment
+from ledger.entry import draft, event_of, parse, parse_moment
 from ledger.errors import Refused
 from ledger.events import Event
 from ledger.sequencer import Append, Committed
@@ -231,7 +231,7 @@ def check_ledger(ledger: Ledger, size: int | None = None) -> None:
             assert (link.n, link.prev) == (n + 1, last), f"counter of {link.tag} at {index}"
             heads[link.tag] = (n + 1, index)
             rows.append((link.tag, index, link.n, parsed.type))
-        data_of(parsed)
+        canonical.decode(bytes(parsed.data), "data")
         if parsed.type != "noted":
             event_of(parsed)
     stored = [(row.tag, row.index, row.n, row.type) for row in ledger.engine.tags(len(entries))]

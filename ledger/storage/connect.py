@@ -53,7 +53,7 @@ def connect(
     """
     _load_checksums()
     if not create and not path.is_file():
-        raise StorageError(f"{path}: no such file; `prooftrail init` makes a new ledger")
+        raise StorageError(f"{path}: no such file; restore it from its backup")
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE
     if create:
         flags |= apsw.SQLITE_OPEN_CREATE
@@ -154,9 +154,7 @@ def _check_ours(connection: apsw.Connection, path: Path, application_id: int, ve
 def _reason(error: apsw.Error) -> str:
     if isinstance(error, apsw.NotADBError):
         return "is not a database at all; nothing was changed in it"
-    if isinstance(error, apsw.IOError | apsw.CorruptError):
-        return f"is damaged ({error}); restore it from a backup"
-    return str(error)
+    return _advice(error)
 
 
 def strange_objects(connection: apsw.Connection, path: Path, schema: Sequence[str]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from ledger.errors import StorageError, Tampered
 _SLOT_BYTES: Final = 4_096
 _MAGIC: Final = b"prooftrail-guard-v1\n"
 _HEAD_BYTES: Final = len(_MAGIC) + 8 + 2
-MAX_NOTE_BYTES: Final = _SLOT_BYTES - _HEAD_BYTES - 32
+MAX_KEPT_BYTES: Final = _SLOT_BYTES - _HEAD_BYTES - 32
 
 
 class Guard:
@@ -80,7 +80,7 @@ class Guard:
 
     def write(self, note: bytes) -> None:
         """Keep a note instead of the last one. Durable when it returns. Call it under `lock`, after `read`."""
-        assert len(note) <= MAX_NOTE_BYTES
+        assert len(note) <= MAX_KEPT_BYTES
         sequence = self._sequence + 1
         start = (sequence % 2) * _SLOT_BYTES
         body = _MAGIC + sequence.to_bytes(8, "big") + len(note).to_bytes(2, "big") + note
@@ -104,6 +104,6 @@ def _parse(slot: bytes) -> tuple[int, bytes] | None:
         return None
     sequence = int.from_bytes(slot[len(_MAGIC) : len(_MAGIC) + 8], "big")
     end = _HEAD_BYTES + int.from_bytes(slot[len(_MAGIC) + 8 : _HEAD_BYTES], "big")
-    if end > _HEAD_BYTES + MAX_NOTE_BYTES or hashlib.sha256(slot[:end]).digest() != slot[end : end + 32]:
+    if end > _HEAD_BYTES + MAX_KEPT_BYTES or hashlib.sha256(slot[:end]).digest() != slot[end : end + 32]:
         return None
     return sequence, slot[_HEAD_BYTES:end]

@@ -20,6 +20,11 @@ class TreeView:
         with self._lock:
             return self._tree.root(size)
 
+    def hash(self, height: int, n: int) -> bytes:
+        """Return the hash of the complete subtree (height, n). Raises Invalid unless it is covered."""
+        with self._lock:
+            return self._tree.hash(height, n)
+
     def inclusion_proof(self, index: int, size: int | None = None) -> tuple[bytes, ...]:
         """Return the proof of leaf `index`, its sibling first. Raises Invalid. RFC 6962 §2.1.1."""
         with self._lock:

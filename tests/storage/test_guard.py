@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import StorageError, Tampered
-from ledger.storage.guard import MAX_NOTE_BYTES, Guard
+from ledger.storage.guard import MAX_KEPT_BYTES, Guard
 
 SLOT = 4_096
 
@@ -107,7 +107,7 @@ def test_a_guard_cut_short_never_invents_a_note(path: Path, size: int) -> None:
         assert read(path) in (b"one", b"two")
 
 
-@pytest.mark.parametrize("size", [0, 1, MAX_NOTE_BYTES])
+@pytest.mark.parametrize("size", [0, 1, MAX_KEPT_BYTES])
 def test_notes_up_to_the_limit_are_kept_whole(path: Path, size: int) -> None:
     write(path, b"n" * size)
     assert read(path) == b"n" * size
