@@ -1,4 +1,4 @@
-"""The log as files of C2SP tlog-tiles: checkpoint, tiles and entry bundles, read from the store when they are asked for.
+"""The log as files of C2SP tlog-tiles: checkpoint, tiles and entry bundles, read from the store when asked for.
 
 Whoever serves a log to auditors maps a path to `LogFiles.read`; `tiles.TileReader` is the other side. Nothing in
 these files is personal. c2sp.org/tlog-tiles, "Parameters" and "Log entries".
