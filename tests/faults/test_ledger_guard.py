@@ -49,17 +49,28 @@ def execute(path: Path, *statements: str) -> None:
         connection.close()
 
 
+def query(path: Path, sql: str) -> list[tuple[str, str]]:
+    connection = connect(path, application_id=LEDGER_APPLICATION_ID, version=1)
+    try:
+        return [(str(name), str(text)) for name, text in connection.execute(sql).fetchall()]
+    finally:
+        connection.close()
+
+
 def cut_consistently(directory: Path) -> None:
     """Remove the newest entries with all that belongs to them, as somebody does who knows the schema."""
-    drop = [f"DROP TRIGGER {table}_refuse_delete" for table in ("events", "event_tags", "checkpoints", "idempotency")]
+    path = directory / DATABASE
+    triggers = query(path, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
     execute(
-        directory / DATABASE,
-        *drop,
+        path,
+        *(f"DROP TRIGGER {name}" for name, _ in triggers),
         "DELETE FROM checkpoints WHERE size > 20",
         "DELETE FROM events WHERE idx >= 20",
         "DELETE FROM event_tags WHERE idx >= 20",
         "DELETE FROM sealed WHERE idx >= 20",
         "DELETE FROM idempotency WHERE first >= 20",
+        # Made again: a changed schema is refused by itself.
+        *(sql for _, sql in triggers),
     )
 
 
