@@ -2,9 +2,10 @@
 
     {"command":"withdraw-consent","consent_id":"…","subject_id":"…","channel":"email","idempotency_key":"…"}
 
-`idempotency_key` is optional. Bytes are base64 (RFC 4648 §4), moments ISO 8601 with a zone. A name that stands twice,
-NaN or an unknown field is refused: two readers of such text would see different commands. Errors name the field and
-never repeat its value. What does not live here: whether a command may be carried out (ledger).
+`idempotency_key` is optional. Bytes are base64 (RFC 4648 §4), moments ISO 8601 with a zone. A name that stands twice
+or an unknown field is refused: two readers of such text would see different commands. Errors name the field and
+never repeat its value. What does not live here: whether a command may be carried out, and which
+values can be recorded: no NaN, no half surrogate pair (ledger).
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 import ledger.commands
+from ledger import canonical
 from ledger.command import BY_NAME, Command
 from ledger.errors import Invalid
 
@@ -62,14 +64,17 @@ def parse_command(data: bytes) -> Asked:
         return Asked(msgspec.convert(members, BY_NAME[name]), key)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), name) from None
+    except UnicodeEncodeError:
+        # Half a surrogate pair where the decoder has to read the text: the ledger's own check says which member.
+        for member, value in members.items():
+            canonical.encode(value, member if member in BY_NAME[name].__struct_fields__ else name, nested_names=False)
+        raise Invalid(name, "holds a lone surrogate: it is not valid Unicode text") from None
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
     """Return a JSON object, each name once. Raises Invalid."""
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_refuse)
-        if b"\\u" in data:
-            json.dumps(value, ensure_ascii=False).encode()  # an escape may have made half a surrogate pair
+        value = json.loads(data.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, _NotJson) else "is not JSON in UTF-8, or nested too deeply"
         raise Invalid("json", why) from None
@@ -87,10 +92,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise _NotJson("holds a name twice in one object")
     return found
-
-
-def _refuse(_: str) -> NoReturn:
-    raise _NotJson("holds NaN or Infinity, which are no JSON")
 
 
 def _invalid(message: str, name: str) -> Invalid:

@@ -136,7 +136,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings; `data` (from --data) goes before the environment. Raises StorageError for a wrong value."""
-    chosen = data or Path(environ.get("PROOFTRAIL_DATA") or DEFAULT_DATA)
+    chosen = _directory(data or Path(environ.get("PROOFTRAIL_DATA") or DEFAULT_DATA))
     guard = environ.get("PROOFTRAIL_GUARD")
     return Settings(
         data=chosen,
@@ -149,7 +149,17 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
 
 def directory_settings(data: Path) -> Settings:
     """Return the settings of a directory that holds everything itself, whatever the environment says."""
-    return Settings(data=data, guard=data / GUARD_FILE)
+    return Settings(data=_directory(data), guard=data / GUARD_FILE)
+
+
+def _directory(path: Path) -> Path:
+    """Return the data directory. Raises StorageError before anything is made where no database could lie."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        # SQLite takes names in UTF-8 only.
+        raise StorageError("the data directory has a name that is not UTF-8; name another one") from None
+    return path
 
 
 def _limits(environ: Mapping[str, str]) -> Limits:
@@ -194,10 +204,12 @@ def _read_key_file(path: Path) -> str:
         raise StorageError(f"{path}: no such file; put back the key that `prooftrail init` made") from None
     except OSError as error:
         raise StorageError(f"{path}: cannot be read ({error.strerror}); run: chmod 600 {path}, as its owner") from error
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        # Before it becomes a Python file, which a directory cannot: nothing would close the descriptor then.
+        os.close(descriptor)
+        raise StorageError(f"{path}: is not a file; put back the key that `prooftrail init` made")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise StorageError(f"{path}: is not a file")
         if found.st_mode & 0o077:
             raise StorageError(f"{path}: others on this machine can reach this key; run: chmod 600 {path}")
         data = file.read(MAX_KEY_FILE_BYTES + 1)

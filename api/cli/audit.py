@@ -11,8 +11,8 @@ import typer
 
 from api.cli.failure import REFUSED, Usage
 from api.cli.options import DataOption, JsonOption, input_bytes, opened
-from api.cli.output import Output
-from ledger.errors import Invalid
+from api.cli.output import Output, counted, path_text
+from ledger.errors import Invalid, VerificationError
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.fsck import Report, fsck
 from ledger.tlog.note import MAX_NOTE_BYTES
@@ -41,22 +41,28 @@ def verify(
     Example: prooftrail verify --since kept.checkpoint
 
     With a checkpoint that you kept elsewhere, nothing before it can have been changed or cut off unnoticed, and only
-    what came after is recomputed. Exit code 1 says that evidence does not hold.
+    what came after is recomputed. Exit code 1 says that evidence does not hold, or that personal values are missing:
+    they do not open, and no erasure of them is recorded.
     """
     output = Output(as_json)
     kept = input_bytes(since, MAX_NOTE_BYTES, "--since") if since else None
     with opened(data) as (_, ledger):
         base: Checkpoint | None = None
         if kept is not None:
-            base = open_checkpoint(kept, ledger.verifier, ledger.origin)
+            try:
+                base = open_checkpoint(kept, ledger.verifier, ledger.origin)
+            except VerificationError as error:
+                # The file that was given does not hold, which says nothing about the ledger.
+                raise VerificationError("--since", str(error)) from None
         with output.progresses() as tell:
             report = fsck(ledger, since=base, progress=tell)
         origin = ledger.origin
+    holds = report.ok and not report.missing
     if as_json:
-        output.document({"ok": report.ok, "ledger": origin, **msgspec.to_builtins(report)})
+        output.document({"ok": holds, "ledger": origin, **msgspec.to_builtins(report)})
     else:
         show_report(output, report)
-    if not report.ok:
+    if not holds:
         raise typer.Exit(REFUSED)
 
 
@@ -77,17 +83,26 @@ def show_report(output: Output, report: Report) -> None:
     if report.problems:
         output.table(("check", "where", "why"), [(one.check, one.where, one.why) for one in report.problems])
     if report.missing:
+        values = counted(report.missing, "personal value is", "personal values are")
         output.warn(
-            f"{report.missing} personal values are missing though no erasure is recorded: restore the key store; "
-            f"the log itself still proves everything"
+            f"{values} missing: not to be opened, though no erasure is recorded. Rows or keys of the key store were "
+            f"lost or removed; restore it from its backup"
         )
-    if report.ok:
-        span = f"entries {report.since} to {report.size}" if report.since else f"all {report.size} entries"
-        output.say(f"Verified: {span}. Nothing was changed.", "bold green")
+    if not report.ok:
+        problems = counted(report.problem_count, "problem")
+        output.say(f"NOT VERIFIED: {problems}. Stop writing, and keep a copy as it is.", "bold red")
+    elif report.missing:
+        output.say(f"The log holds, {_span(report)}, but personal values are missing.", "bold red")
     else:
-        output.say(
-            f"NOT VERIFIED: {report.problem_count} problems. Stop writing, and keep a copy as it is.", "bold red"
-        )
+        output.say(f"Verified: {_span(report)}. Nothing was changed.", "bold green")
+
+
+def _span(report: Report) -> str:
+    if not report.since:
+        return f"all {counted(report.size, 'entry', 'entries')}"
+    if report.since == report.size:
+        return f"nothing was recorded since entry {report.size - 1}"
+    return f"entries {report.since} to {report.size - 1}"
 
 
 def checkpoint(
@@ -110,11 +125,11 @@ def checkpoint(
         _write_new(to, note)
     if as_json:
         root = found.root.hex()
-        output.document({"size": size, "root": root, "note": note.decode(), "file": str(to) if to else None})
+        output.document({"size": size, "root": root, "note": note.decode(), "file": path_text(to) if to else None})
     elif to is None:
         typer.echo(note.decode(), nl=False)
     else:
-        output.say(f"Checkpoint of {size} entries, written to {to}")
+        output.say(f"Checkpoint of {counted(size, 'entry', 'entries')}, written to {to}")
 
 
 def rebuild(

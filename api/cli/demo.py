@@ -18,7 +18,8 @@ import typer
 from api.cli.failure import REFUSED, Usage
 from api.cli.options import JsonOption
 from api.cli.orders import hand_out
-from api.cli.output import Output
+from api.cli.output import Output, counted, path_text
+from api.demo.people import Cast
 from api.demo.story import CLIENTS, PEOPLE, scenario
 from api.demo.workload import StoryClock, Workload
 from api.settings import Settings, directory_settings
@@ -73,8 +74,11 @@ def demo(
     All people and companies are made up. The ledger stays in DIR, with its keys, for you to try the commands on.
     """
     output = Output(as_json)
+    # Without faker there is no cast: say so before an older demo is removed.
+    Cast(seed).person(0)
+    settings = directory_settings(keep)
     _make_directory(keep)
-    told = _Story(output, directory_settings(keep), seed, events).tell()
+    told = _Story(output, settings, seed, events).tell()
     if as_json:
         output.document(told)
     if not told["verified"]:
@@ -105,7 +109,7 @@ class _Story:
         self.settings = settings
         self.seed = seed
         self.events = events
-        self.told: dict[str, Any] = {"data": str(settings.data), "seed": seed}
+        self.told: dict[str, Any] = {"data": path_text(settings.data), "seed": seed}
         self.chapters = 0
 
     def tell(self) -> dict[str, Any]:
@@ -139,14 +143,16 @@ class _Story:
                 tally = work.feed(story, tell)
             seconds = monotonic() - started
             size = ledger.size()
-            self._line(f"{size:,} events about {len(work.subjects)} people, in {seconds:.1f} s")
             self._line(
-                f"{tally.orders} orders kept byte for byte ({tally.order_bytes / 1e6:.1f} MB), "
+                f"{counted(size, 'event')} about {counted(len(work.subjects), 'person', 'people')}, in {seconds:.1f} s"
+            )
+            self._line(
+                f"{counted(tally.orders, 'order')} kept byte for byte ({tally.order_bytes / 1e6:.1f} MB), "
                 f"{tally.disputed} of them disputed"
             )
-            self._line(f"{tally.refused} disclosures refused for want of consent: the refusals are recorded too")
-            self._line(f"{tally.voided} voided, because consent was withdrawn, or time ran out, before they were sent")
-            self._line(f"{tally.erased} people erased during the year")
+            self._line(f"{counted(tally.refused, 'disclosure')} refused for want of consent, each refusal recorded too")
+            self._line(f"{tally.voided} voided, because consent was withdrawn, or time ran out, before the sending")
+            self._line(f"{counted(tally.erased, 'person', 'people')} erased during the year")
         self.told |= {
             "events": size, "people": len(work.subjects), "orders": tally.orders, "order_bytes": tally.order_bytes,
             "disputes": tally.disputed, "refused": tally.refused, "voided": tally.voided, "erased": tally.erased,
@@ -163,8 +169,10 @@ class _Story:
             position = projections.rebuild(lambda done, total: tell("rebuilding", done, total))
             seconds = monotonic() - started
             found = projections.verify(lambda done, total: tell("comparing", done, total))
-            self._line(f"{position:,} events in {seconds:.1f} s: personal data, consents, disclosures, order trails")
-            self._line(f"{found.rows:,} rows compared with a second build: {found.count} differ")
+            self._line(
+                f"{counted(position, 'event')} in {seconds:.1f} s: personal data, consents, disclosures, order trails"
+            )
+            self._line(f"{counted(found.rows, 'row')} compared with a second build: {found.count} differ")
         if found.count:
             raise VerificationError("projections", f"{found.count} rows differ from a fresh build")
         self.told |= {"rebuild_s": round(seconds, 2), "rows_compared": found.rows}
@@ -181,7 +189,7 @@ class _Story:
             self._line(f"evidence package: {package} ({package.stat().st_size / 1024:.0f} KiB)")
             proven, claimed = self._verified_apart()
             self._line(f"its own verifier, in a process of its own, without us: {proven} of {claimed} claims hold")
-        self.told |= {"order": order_id, "package": str(package), "key": key, "claims_proven": proven}
+        self.told |= {"order": order_id, "package": path_text(package), "key": key, "claims_proven": proven}
 
     def _verified_apart(self) -> tuple[int, int]:
         """Run verify.py in a process of its own, and return how many claims are proven, of how many."""
@@ -200,8 +208,8 @@ class _Story:
             work.erase(person)
             after = _values(ledger, subject_id)
             gone = before["present"] - after["present"]
-            self._line(f"before: {before['present']} personal values open")
-            self._line(f"after:  {gone} erased with their keys; {after['present']} kept, of orders, for legal claims")
+            self._line(f"before: {counted(before['present'], 'personal value')} open")
+            self._line(f"after:  {gone} erased with the keys; {after['present']} kept, of orders, for legal claims")
             self._line("the entries stay: they never held a value, only a commitment to it")
         if not gone or after["erased"] < gone:
             raise VerificationError("erasure", "the values of the erased person are still there")
@@ -212,11 +220,12 @@ class _Story:
             with self.output.progresses() as tell:
                 report = fsck(ledger, progress=tell)
             self._line(
-                f"{report.entries:,} entries, {report.tags:,} tags and {report.checkpoints:,} signed checkpoints "
-                "recomputed"
+                f"{counted(report.entries, 'entry', 'entries')}, {counted(report.tags, 'tag')} and "
+                f"{counted(report.checkpoints, 'signed checkpoint')} recomputed"
             )
             self._line(
-                f"{report.present:,} values match their commitment, {report.erased:,} erased, {report.missing} missing"
+                f"{counted(report.present, 'value matches its', 'values match their')} commitment, "
+                f"{report.erased:,} erased, {report.missing} missing"
             )
             self._line(f"problems: {report.problem_count}")
             proven, claimed = self._verified_apart()
@@ -234,7 +243,7 @@ class _Story:
             f"prooftrail prove --order {order_id} -o order.zip {data}",
             f"prooftrail verify {data}",
         ]
-        self.told["try"] = commands
+        self.told["try"] = list(map(path_text, commands))
         if not self.output.as_json:
             self.output.say()
             self.output.say(f"Done in {self.told['seconds']} s. The ledger is in {self.settings.data}. Try:", "bold")

@@ -15,6 +15,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any, Final
 
 import msgspec
@@ -53,7 +54,9 @@ class Failure(msgspec.Struct, frozen=True):
     evidence: Mapping[str, Evidence] = msgspec.field(default_factory=dict)
 
     def document(self) -> dict[str, object]:
-        return {"error": {"code": self.code, "message": self.message, "evidence": dict(self.evidence)}}
+        # A message may name a path, and a path may hold bytes that are no text; JSON is text.
+        message = self.message.encode("utf-8", "replace").decode()
+        return {"error": {"code": self.code, "message": message, "evidence": dict(self.evidence)}}
 
 
 class Usage(Exception):
@@ -129,10 +132,20 @@ def _usage(error: Any) -> str:
 
 
 def _parameter(error: Any) -> str:
-    """Say what a parameter takes, in the words of its help; the message of the parser would repeat the value."""
-    what = str(getattr(error.param, "help", None) or "another value")
-    form = getattr(error.param, "metavar", None)
-    return f"{_name(error.param)}: is not {form or 'a value that it takes'} ({what.rstrip('.')})"
+    """Say what a parameter takes; the message of the parser would repeat the value that was given."""
+    parameter = error.param
+    return f"{_name(parameter)}: takes {_taken(parameter) or getattr(parameter, 'metavar', None) or 'another value'}"
+
+
+def _taken(parameter: Any) -> str:
+    """Say which values there are, "" where only the parameter's own word for them says more."""
+    kind = getattr(getattr(parameter, "type_descriptor", None), "annotation", None)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return f"one of {', '.join(str(one.value) for one in kind)}"
+    if kind is int:
+        low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)
+        return f"a whole number{'' if low is None else f' from {low}'}{'' if high is None else f' up to {high}'}"
+    return ""
 
 
 def _name(parameter: Any) -> str:

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from api.cli.failure import Usage
-from api.cli.options import DataOption, JsonOption, identifier, opened
+from api.cli.options import DataOption, JsonOption, identifier, opened, word
 from api.cli.output import Output
 from api.event_json import facts, recorded_document
 from ledger import Ledger
+from ledger.canonical import check_text
 from ledger.command import Recorded
 from ledger.errors import Invalid, OrderUnknown, Refused, SubjectUnknown
 from ledger.events import Event
@@ -57,7 +58,7 @@ def history(
         order_id = OrderId(identifier(order, "--order"))
         wanted, unknown = order_tag(order_id), OrderUnknown(order=order_id)
     else:
-        wanted = Tag(tag or "")
+        wanted = Tag(word(check_text, tag or "", "--tag"))
     with opened(data) as (_, ledger):
         found = _with_events(ledger, ledger.read((QueryItem((), (wanted,)),)), False)
         count = _print(output, found)
@@ -83,6 +84,8 @@ def replay(
     Example: prooftrail replay --json | jq -r .type | sort | uniq -c
     """
     output = Output(as_json)
+    if last is not None and last < first:
+        raise Usage("--to: is before --from")
     with opened(data) as (_, ledger):
         size = ledger.size()
         if first > size or (first == size and first > 0):

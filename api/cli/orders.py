@@ -27,7 +27,7 @@ from api.cli.options import (
     opened,
     word,
 )
-from api.cli.output import Output
+from api.cli.output import Output, counted, path_text
 from api.order_file import MAIL, file_name, mail_facts, mail_key, media_type
 from api.order_intake import Taken, take_in
 from api.settings import Settings
@@ -172,7 +172,7 @@ def _record_all(
                 found.append({"number": number, **_record_one(ledger, settings, intake, acting, name)})
             except (Refused, Conflict, Usage) as error:
                 failure = failure_of(error)
-                found.append({"number": number, **failure.document()})
+                found.append({"number": number, "file": path_text(name), **failure.document()})
                 if not output.as_json:
                     # By number: a file's name may be a person's.
                     output.warn(f"file {number}: {failure.message}")
@@ -207,7 +207,7 @@ def _record_one(ledger: Ledger, settings: Settings, intake: Intake, acting: Acto
     taken = take_in(ledger, command, acting, key=key)
     saved = _save_receipt(intake.receipts, taken) if intake.receipts is not None else None
     return {
-        "file": name,
+        "file": path_text(name),
         "order": taken.order_id,
         "index": taken.receipt.index,
         "again": taken.again,
@@ -237,7 +237,7 @@ def _save_receipt(directory: Path, taken: Taken) -> str:
             f"order {taken.order_id} is recorded, but its receipt cannot be saved ({error.strerror}); "
             "record the same file again with another --receipts, or read it with: prooftrail prove"
         ) from error
-    return str(proof)
+    return path_text(proof)
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -288,14 +288,16 @@ def prove(
     if as_json:
         output.document(
             {
-                "package": str(to), "order": order_id, "entries": len(findings.story), "size": findings.size,
+                "package": path_text(to), "order": order_id, "entries": len(findings.story), "size": findings.size,
                 "disclosed": [{"index": index, "field": name} for index, name in shown],
                 "withheld": [{"index": index, "field": name} for index, name in findings.withheld],
                 "key": key,
             }
         )  # fmt: skip
         return
-    output.say(f"Proven: {len(findings.story)} events of order {order_id}, in a log of {findings.size}", "bold")
+    output.say(
+        f"Proven: {counted(len(findings.story), 'event')} of order {order_id}, in a log of {findings.size}", "bold"
+    )
     output.table(("entry", "recorded at", "event"), [(one.index, one.recorded_at, one.type) for one in findings.story])
     output.say(f"disclosed: {', '.join(f'{name} of entry {index}' for index, name in shown) or 'nothing'}")
     output.say(f"withheld:  {', '.join(f'{name} of entry {index}' for index, name in findings.withheld) or 'nothing'}")

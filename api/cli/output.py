@@ -6,9 +6,11 @@ A document goes to standard output, everything about the run (progress, warnings
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -104,6 +106,16 @@ NUMBERS: Final = frozenset(("#", "n", "entry", "index", "bytes", "from", "count"
 def encode(document: object) -> str:
     """Return JSON on one line. Bytes are base64, moments ISO 8601."""
     return msgspec.json.encode(document).decode()
+
+
+def path_text(path: str | Path) -> str:
+    """Return a path as text that can be written: bytes of it that are not UTF-8 are replaced by U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """Return "1 event" or "2 events"; `many` is the plural where it does not just end in -s."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def shown(value: object) -> str:

@@ -22,7 +22,7 @@ from api.cli.options import (
 )
 from api.cli.output import Output, encode
 from api.command_json import describe, example, parse_command, parse_object, summary
-from ledger import Receipt
+from ledger import Receipt, canonical
 from ledger.command import BY_NAME
 from ledger.commands import CollectData, RegisterSubject
 from ledger.errors import Conflict, Invalid, Refused
@@ -39,6 +39,9 @@ from ledger.vocabulary import (
 )
 
 MAX_FIELDS_BYTES: Final = 1024 * 1024
+
+# An entry holds at most 65,535 bytes, and each field takes its name and its commitment in one.
+MAX_FIELDS: Final = 200
 
 # The JSON around the base64 of an order's bytes.
 _LINE_OVERHEAD: Final = 65_536
@@ -105,14 +108,18 @@ def register(
 
 
 def _fields(name: str) -> dict[str, Any]:
-    """Return the fields in a file, checked as far as can be before the person is registered. Raises Usage, Invalid."""
+    """Return the fields in a file, checked before the person is registered: all or nothing. Raises Usage, Invalid."""
     values = parse_object(input_bytes(name, MAX_FIELDS_BYTES, "--fields"))
     if not values:
         raise Usage("--fields: holds no field; leave the option out")
+    if len(values) > MAX_FIELDS:
+        raise Invalid("--fields", f"holds more than {MAX_FIELDS} fields; record the others with collect-data")
     for field, value in values.items():
         check_word(field, "--fields")
         if value is None:
             raise Invalid(field, "is null: leave the field out")
+        # What the ledger would refuse later is refused now: else the person would stand there without the fields.
+        canonical.encode(value, f"values.{field}", nested_names=False)
     return values
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from api.cli.options import DataOption, JsonOption
-from api.cli.output import Output
+from api.cli.output import Output, path_text
 from api.settings import KEK_FILE, SIGNING_KEY_FILE, read_settings
 from ledger.errors import StorageError
 from ledger.ledger import public_key
@@ -42,7 +42,7 @@ def init(
     with settings.open() as ledger:
         verifier, name = str(ledger.verifier), ledger.origin
     if as_json:
-        output.document({"created": made, "data": str(settings.data), "origin": name, "key": verifier})
+        output.document({"created": made, "data": path_text(settings.data), "origin": name, "key": verifier})
         return
     output.say(f"{'Made' if made else 'There is already'} the ledger {name} in {settings.data}", "bold")
     if settings.kek_text is None:

@@ -83,9 +83,9 @@ def write_package(path: Path, contents: PackageContents, *, key: str, replace: b
     try:
         _write_atomically(path, package, replace=replace)
     except FileExistsError as error:
-        raise StorageError("a file of that name is there already; choose another name, or ask to replace it") from error
+        raise StorageError(f"{path}: is there already; choose another name, or overwrite it with --replace") from error
     except OSError as error:
-        raise StorageError(f"the package cannot be written ({type(error).__name__})") from error
+        raise StorageError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _members(contents: PackageContents, program: bytes) -> dict[str, bytes]:

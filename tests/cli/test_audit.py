@@ -41,14 +41,18 @@ def test_lost_values_are_an_alarm_though_the_log_holds(program: Program, subject
     with read_settings(data, {}).open() as ledger:
         ledger.keys.destroy([key.id for key in ledger.keys.of_subject(subject)])  # type: ignore[arg-type]
     ran = program("verify")
-    assert ran.code == 0
+    assert ran.code == 1
     assert "3 personal values are missing" in ran.err
-    assert program("verify", "--json").json["missing"] == 3
+    assert "Nothing was changed" not in ran.out
+    found = program("verify", "--json")
+    assert (found.code, found.json["ok"], found.json["missing"], found.json["problem_count"]) == (1, False, 3, 0)
 
 
 def test_verify_since_a_kept_checkpoint(program: Program, subject: str) -> None:
     assert program("checkpoint", "-o", "kept").code == 0
+    assert "Verified: nothing was recorded since entry 1." in program("verify", "--since", "kept").out
     program("register")
+    assert "Verified: entries 2 to 2." in program("verify", "--since", "kept").out
     ran = program("verify", "--since", "kept", "--json")
     assert (ran.code, ran.json["since"], ran.json["entries"]) == (0, 2, 1)
 
@@ -61,7 +65,9 @@ def test_a_kept_checkpoint_of_another_log_is_refused(program: Program, subject: 
     ran = program("verify", "--since", "theirs", "--json")
     assert (ran.code, ran.error["code"]) == (1, "verification-failed")
     Path("garbage").write_bytes(os.urandom(100))
-    assert program("verify", "--since", "garbage").code == 1
+    ran = program("verify", "--since", "garbage")
+    assert ran.code == 1
+    assert ran.err.startswith("prooftrail: --since: ")
     assert program("verify", "--since", "nowhere").code == 2
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,14 @@ def test_a_demo_uses_its_own_keys_whatever_the_environment_says(
     monkeypatch.setenv("PROOFTRAIL_KEK", "not a key")
     monkeypatch.setenv("PROOFTRAIL_GUARD", str(tmp_path / "nowhere" / "guard"))
     assert program("demo", "--events", 100, "--keep", "kept").code == 0
+
+
+def test_without_faker_nothing_is_made(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faker", None)
+    ran = program("demo", "--events", 100, "--keep", "kept")
+    assert (ran.code, ran.out) == (2, "")
+    assert "faker" in ran.err
+    assert not Path("kept").exists()
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,11 @@ def test_wrong_usage_is_one_line_that_repeats_nothing(
         (("stat",), "did you mean state"),
         (("replay", "--form", "1"), "--from"),
         (("record-order", "a"), "--client is needed"),
-        (("record-order", "a", "--client", "a", "--subject", "b", "--channel", "fax"), "software|email"),
+        (("record-order", "a", "--client", "a", "--subject", "b", "--channel", "fax"), "software, email"),
+        (("replay", "--from", "x"), "--from: takes a whole number from 0"),
+        (("replay", "--from", "5", "--to", "2"), "--to: is before --from"),
+        (("lookup", "fax"), "KIND: takes one of email, "),
+        (("register", "--purpose", "fun"), "--purpose: takes one of "),
         (("state",), "--subject is needed"),
         (("record",), "FILE|- is needed"),
     ],
@@ -197,3 +201,48 @@ def test_what_the_program_writes_is_its_owners(data: Path, program: Program, tmp
     options = ("--subject", made[0], "--client", made[1], "--channel", "software", "--receipts", "receipts")
     assert shell(data, "record-order", "a.xml", *options).returncode == 0
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "receipts").iterdir())
+
+
+def test_names_that_are_not_text_are_shown_replaced(data: Path, program: Program, tmp_path: Path) -> None:
+    """Bytes that are not UTF-8 come in as lone surrogates, which no JSON holds."""
+    file, other = (os.fsdecode(name) for name in (b"bad\xff.xml", b"o\xff"))
+    (tmp_path / file).write_text("<a/>")
+    subject, client = program("register").out.strip(), program("new-id").out.strip()
+    options = ("--subject", subject, "--client", client, "--channel", "software", "--json")
+    ran = shell(data, "record-order", file, "nowhere" + other, *options, "--receipts", other)
+    assert ran.returncode == 1, ran.stderr
+    recorded, failed = json.loads(ran.stdout)["orders"]
+    assert (recorded["file"], failed["file"]) == ("bad\ufffd.xml", "nowhereo\ufffd")
+    assert recorded["receipt"].startswith("o\ufffd/")
+    opened = shell(data, "replay", "--from", "1", "--open", "--json")
+    assert json.loads(opened.stdout)["data"]["file_name"] == "bad\ufffd.xml"
+    for words in (
+        ("checkpoint", "-o", other + "c"),
+        ("prove", "--order", recorded["order"], "-o", other + "p"),
+    ):
+        ran = shell(data, *words, "--json")
+        assert ran.returncode == 0, ran.stderr
+        assert "o\ufffd" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("history", "--tag", "?"), ("init", "--origin", "?"), ("verify", "--since", "?"), ("record", "?"),
+        ("checkpoint", "--data", "?"), ("key", "--data", "?"), ("init", "--data", "?"), ("demo", "--keep", "?"),
+        ("register", "--fields", "?"), ("prove", "--order", "?"),
+        ("state", "--subject", "?"), ("commands", "?"), ("lookup", "?"), ("?",), ("checkpoint", "-o", "?/c"),
+        ("checkpoint", "?"),
+    ],
+)  # fmt: skip
+def test_words_that_are_not_text_are_refused(program: Program, subject: str, words: tuple[str, ...]) -> None:
+    ran = program(*(word.replace("?", os.fsdecode(b"o\xff")) for word in words), "--json")
+    assert (ran.code in (1, 2), ran.error["code"] != "internal") == (True, True), ran.err
+    assert not [name for name in os.listdir() if name.startswith("o")]
+
+
+def test_a_key_that_is_not_text_is_refused(program: Program, subject: str, client: str) -> None:
+    Path("a.xml").write_text("<a/>")
+    options = ("--subject", subject, "--client", client, "--channel", "software", "--json")
+    ran = program("record-order", "a.xml", *options, "--idempotency-key", os.fsdecode(b"a\xff"))
+    assert (ran.code, ran.json["orders"][0]["error"]["code"]) == (1, "invalid")

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from api.cli.recording import MAX_FIELDS
 from api.command_json import example, parse_command
 from ledger import Receipt
 from ledger.command import BY_NAME
+from ledger.commands import CollectData
 from ledger.errors import Invalid
 from ledger.tlog.note import Verifier
 from tests.cli.conftest import CANARY, ORIGIN, Program
@@ -68,6 +70,10 @@ def test_registering_twice_is_refused(program: Program, data: Path) -> None:
         (f'{{"given-name": "{CANARY}", "given-name": "{CANARY}"}}', 1),
         ('{"email": null}', 1),
         ('{"email": "\\ud800"}', 1),
+        ('{"given-name": "Mari", "email": 1.5}', 1),
+        ('{"given-name": "Mari", "email": NaN}', 1),
+        ('{"email": "\\u0000"}', 1),
+        (json.dumps({f"field-{number}": "x" for number in range(MAX_FIELDS + 1)}), 1),
     ],
 )
 def test_wrong_fields_register_nobody_and_are_not_repeated(
@@ -79,8 +85,19 @@ def test_wrong_fields_register_nobody_and_are_not_repeated(
     assert program("replay", "--json").out == ""
 
 
-def test_fields_refused_by_a_rule_leave_a_person_that_is_named(program: Program, data: Path) -> None:
-    ran = program("register", "--subject", ID, "--fields", "-", stdin='{"given-name": 1.5}')
+def test_as_many_fields_as_are_allowed_fit_into_an_entry(program: Program, data: Path) -> None:
+    fields = {f"field-{number:03}".ljust(64, "x"): "value" for number in range(MAX_FIELDS)}
+    assert program("register", "--fields", "-", stdin=json.dumps(fields)).code == 0
+
+
+def test_a_person_whose_fields_were_not_recorded_after_all_is_named(
+    program: Program, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: CollectData) -> None:
+        raise Invalid("values", "is refused")
+
+    monkeypatch.setattr(CollectData, "check", refuse)
+    ran = program("register", "--subject", ID, "--fields", "-", stdin='{"given-name": "Mari"}')
     assert ran.code == 1
     assert ID in ran.err
 
@@ -176,6 +193,28 @@ def test_what_is_no_command_is_refused_without_repeating_it(program: Program, da
     assert ran.lines[0]["error"]["code"] == "invalid"
     assert CANARY not in ran.out + ran.err
     assert program("replay", "--json").out == ""
+
+
+@pytest.mark.parametrize("value", ['"\\ud800"', "NaN", "Infinity", "1.5"])
+def test_a_value_that_cannot_be_recorded_is_named(program: Program, subject: str, value: str) -> None:
+    command = json.dumps(example(BY_NAME["collect-data"]) | {"subject_id": subject, "values": {"name": "?"}})
+    found = program("record", "-", stdin=command.replace('"?"', value)).lines[0]["error"]
+    assert found["evidence"]["field"] in ("values.name", "name")
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), [(name, field) for name in sorted(BY_NAME) for field in BY_NAME[name].__struct_fields__]
+)
+def test_what_json_cannot_hold_is_refused_wherever_it_stands(
+    program: Program, data: Path, name: str, field: str
+) -> None:
+    for value in ("\ud800", ["\ud800"], {"\ud800": "x"}, [{"\ud800": "x"}], float("nan"), 1e300):
+        command = example(BY_NAME[name]) | {field: value}
+        found = program("record", "-", stdin=lines(command, command | {"idempotency_key": "k"})).lines
+        # A rule may refuse first: what counts is that the program does not fail on it.
+        assert {one["error"]["code"] for one in found} <= {"invalid", "subject-unknown"}, found
+    odd = [{"command": "\ud800"}, registration(idempotency_key="\ud800"), registration(**{"\ud800": 1})]
+    assert [one["error"]["code"] for one in program("record", "-", stdin=lines(*odd)).lines] == ["invalid"] * 3
 
 
 def test_a_moment_without_a_zone_is_refused(program: Program, data: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from api.settings import DEFAULT_DATA, MOST_ORDER_BYTES, read_settings
 from ledger.errors import Invalid, StorageError
 from ledger.keys import new_kek_text
+from tests.cli.conftest import Program
 
 ORIGIN = "example.com/records"
 
@@ -155,3 +156,13 @@ def test_a_directory_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="directory"):
         read_settings(tmp_path / "file", {}).initialise()
+
+
+def test_a_directory_in_place_of_a_key_is_named(program: Program, data: Path) -> None:
+    (data / "kek").unlink()
+    (data / "kek").mkdir(mode=0o700)
+    before = len(os.listdir("/proc/self/fd"))
+    ran = program("register", "--json")
+    assert (ran.code, ran.error["code"]) == (2, "storage")
+    assert f"{data / 'kek'}: is not a file" in ran.error["message"]
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -77,7 +77,7 @@ def test_a_failure_after_the_name_is_given_leaves_the_whole_file(
 
 
 def test_a_folder_that_is_missing_is_a_storage_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError):
+    with pytest.raises(StorageError, match=r"missing/order\.zip: cannot be written \(No such file"):
         write_package(tmp_path / "missing" / "order.zip", LOG.contents(), key=LOG.key)
 
 
