@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -235,13 +236,14 @@ class _Story:
 
     def _go_on(self, order_id: OrderId, erased: SubjectId, other: SubjectId) -> None:
         data = f"--data {self.settings.data}"
+        program = _program()
         commands = [
-            f"prooftrail history --order {order_id} {data}",
-            f"prooftrail state --subject {other} {data}",
-            f"prooftrail state --subject {erased} {data}",
-            f"prooftrail replay --from 0 --to 9 {data}",
-            f"prooftrail prove --order {order_id} -o order.zip {data}",
-            f"prooftrail verify {data}",
+            f"{program} history --order {order_id} {data}",
+            f"{program} state --subject {other} {data}",
+            f"{program} state --subject {erased} {data}",
+            f"{program} replay --from 0 --to 9 {data}",
+            f"{program} prove --order {order_id} -o order.zip {data}",
+            f"{program} verify {data}",
         ]
         self.told["try"] = list(map(path_text, commands))
         if not self.output.as_json:
@@ -290,3 +292,11 @@ def _values(ledger: Ledger, subject_id: SubjectId) -> dict[str, int]:
         found["present"] += len(opened.fields)
         found["erased"] += sum(why is Withheld.ERASED for why in opened.withheld.values())
     return found
+
+
+def _program() -> str:
+    """Return how this program is called from here: by its name where the shell finds it, else by its path."""
+    started = Path(sys.argv[0])
+    if shutil.which("prooftrail") or started.name != "prooftrail":
+        return "prooftrail"
+    return os.path.relpath(started)
