@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ledger import sealing
+from ledger import canonical, sealing
 from ledger.boundaries import Boundaries
 from ledger.canonical import check_text
 from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
@@ -333,6 +333,9 @@ class Ledger:
         try:
             content = msgspec.json.encode([type(command).NAME, command, actor], order="sorted")
         except (TypeError, ValueError):
+            with suppress(TypeError):
+                for name in command.__struct_fields__:
+                    canonical.encode(msgspec.to_builtins(getattr(command, name)), name, nested_names=False)
             raise Invalid(type(command).NAME, "holds a value that JSON cannot hold") from None
         return self._mac(b"key", check_text(key, "idempotency_key").encode()), self._mac(b"content", content)
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 from eventsourcing.dcb.api import DCBEvent
 
@@ -219,6 +220,13 @@ def test_an_idempotency_key_is_text(bench: Bench, key: str) -> None:
         bench.ledger.record(RegisterSubject(subject_id=MARI), OFFICER, idempotency_key=key)
     with pytest.raises(Invalid, match="idempotency_key"):
         bench.ledger.recorded_under(key)
+
+
+def test_a_value_that_json_cannot_hold_is_named_with_an_idempotency_key_too(bench: Bench) -> None:
+    bench.given(RegisterSubject(subject_id=MARI))  # type: ignore[arg-type]
+    command = msgspec.structs.replace(collect(), values={"email": "\ud800"})
+    with pytest.raises(Invalid, match="^values: holds a lone surrogate"):
+        bench.ledger.record(command, OFFICER, idempotency_key="key")
 
 
 def test_what_is_kept_of_boundaries_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -81,12 +82,22 @@ def test_a_stricter_mode_is_fine(tmp_path: Path) -> None:
     read_settings(data, {}).open().close()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_key_that_cannot_be_read_is_refused_with_the_command_to_run(tmp_path: Path) -> None:
-    data = made(tmp_path / "data")
-    (data / "kek").chmod(0)
-    with pytest.raises(StorageError, match="chmod 600"):
-        read_settings(data, {}).open()
+def test_a_key_that_cannot_be_read_is_refused_with_the_command_to_run() -> None:
+    # Root reads everything: then somebody else asks, in a folder that both may enter.
+    root, nobody = os.geteuid() == 0, 65_534
+    with tempfile.TemporaryDirectory() as folder:
+        data = made(Path(folder, "data"))
+        (data / "kek").chmod(0)
+        if root:
+            Path(folder).chmod(0o755)
+            data.chmod(0o755)
+            os.seteuid(nobody)
+        try:
+            with pytest.raises(StorageError, match="chmod 600"):
+                read_settings(data, {}).open()
+        finally:
+            if root:
+                os.seteuid(0)
 
 
 @pytest.mark.parametrize("content", [b"", b"prooftrail-kek-v1:short", b"\xff" * 40, b"x" * 5_000])
