@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.faults.conftest import KILLS
-from tests.faults.kill import SystemCall, run_kills, strace_works
+from tests.faults.kill import SystemCall, drop_torn_line, run_kills, strace_works
 from tests.faults.store import StoreSpec
 
 STAND_IN = "tests.faults.store:StandIn"
@@ -52,6 +53,23 @@ def test_a_store_that_does_not_start_is_a_violation_of_its_own(disk: Path) -> No
     store = StoreSpec("tests.faults.test_kill:NeverStarts")
     report = run_kills(store, disk, rounds=1, seed=1, longest_s=0.5)
     assert any("ended by itself" in line or "refused" in line for line in report.violations), str(report)
+
+
+def test_a_line_torn_by_a_kill_is_cut_off_before_the_next_acknowledgement(tmp_path: Path) -> None:
+    # A killed write ends at a page boundary: 50 bytes of a line, and no end.
+    path = tmp_path / "acks"
+    whole = b'["r0-0", 0, 1, "aa"]\n'
+    for torn in (b"", b'["r0-1", 1, 2, "b', b"x" * 4_000):
+        path.write_bytes(whole + torn)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+        drop_torn_line(descriptor)
+        os.close(descriptor)
+        assert path.read_bytes() == whole
+    path.write_bytes(b"")
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
+    drop_torn_line(descriptor)
+    os.close(descriptor)
+    assert path.read_bytes() == b""
 
 
 class NeverStarts:
