@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from ledger.command import EARLIEST, LATEST
 from ledger.vocabulary import MediaType
 
 XML: Final = MediaType("application/xml")
@@ -106,7 +107,9 @@ def _message_id(text: str) -> str | None:
 def _date(text: str) -> datetime | None:
     try:
         sent_at = parsedate_to_datetime(text)
+        # "-0000" is UTC whose local zone is not told (RFC 5322 §3.3); the library gives that without a zone.
+        moment = sent_at.replace(tzinfo=UTC) if sent_at.tzinfo is None else sent_at.astimezone(UTC)
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    # "-0000" is UTC whose local zone is not told (RFC 5322 §3.3); the library gives that without a zone.
-    return sent_at.replace(tzinfo=UTC) if sent_at.tzinfo is None else sent_at.astimezone(UTC)
+    # A date that no ledger takes says nothing about when a message was sent.
+    return moment if EARLIEST <= moment <= LATEST else None

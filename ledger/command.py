@@ -10,10 +10,10 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from functools import partial
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 import msgspec
 from eventsourcing.dcb.domain import Selector, Slice, Tagged
@@ -30,6 +30,10 @@ from ledger.vocabulary import SubjectId, Tag
 E = TypeVar("E", bound=Event)
 
 Boundary = Sequence[Selector]
+
+# A day inside of what a datetime can hold in any zone.
+EARLIEST: Final = datetime(1, 1, 3, tzinfo=UTC)
+LATEST: Final = datetime(9999, 12, 29, tzinfo=UTC)
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -245,6 +249,8 @@ def _check_kind(kind: type, value: object, field: str) -> None:
 def _check_aware(moment: datetime, field: str) -> None:
     if moment.tzinfo is None:
         raise Invalid(field, "has no time zone: write it with Z or an offset")
+    if not EARLIEST <= moment <= LATEST:
+        raise Invalid(field, f"is not between {EARLIEST:%Y} and {LATEST:%Y}")
 
 
 def _each(check: Callable[[Any, str], object] | None) -> Callable[[Any, str], object] | None:

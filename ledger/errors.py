@@ -10,6 +10,7 @@
     │   ├── Tampered         stored bytes are not the ones that were recorded
     │   └── RolledBack       the store is older than the last signed checkpoint
     └── StorageError         the engine failed, or refuses to start             (advice)
+        ├── Damaged          what is stored is not what was written
         └── Stopped          an earlier failure stopped writing; restart to recover
 
 Messages and evidence hold ids, counts and public words only, never personal data: they end up in logs.
@@ -78,6 +79,10 @@ class RolledBack(VerificationError):
 
 class StorageError(LedgerError):
     """The engine failed or refuses to start; the message says what to do."""
+
+
+class Damaged(StorageError):
+    """A stored page, row or text is not what was written: damage, or somebody else's hand."""
 
 
 class Stopped(StorageError):

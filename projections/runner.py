@@ -233,12 +233,13 @@ class Runner:
 
         Names the first `limit` differences and counts all. Raises StorageError when what is in use cannot be read.
         """
-        self.catch_up()
+        reached = self.catch_up()
         with self._store.building() as path:
             connection = self._store.create(path)
             try:
                 with storage_errors(path):
-                    self._build(connection, self._ledger.size(), progress)
+                    # No further than what is in use, which only grows: another process may be recording.
+                    self._build(connection, reached, progress)
                 for _ in range(_MAX_COMPARISONS):
                     with self._store.snapshot() as live, storage_errors(self._store.path):
                         position = _position(live)

@@ -6,7 +6,7 @@ import ast
 import math
 import threading
 from collections.abc import Callable
-from datetime import timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -923,7 +923,14 @@ WRONG_BY_FIELD: dict[str, list[Any]] = {
     "reference": ["", " ", "a b", "ä", "-a", "a" * 129, "a\n", 7],
     "digest": ["", "0" * 63, "0" * 65, "A" * 64, "g" * 64, 7],
     "enum": ["", "banana", "CONSENT", 7],
-    "moment": [START.replace(tzinfo=None), "2026-11-22T10:00:00Z", 7],
+    "moment": [
+        START.replace(tzinfo=None),
+        "2026-11-22T10:00:00Z",
+        7,
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=2))),
+        datetime.max.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))),
+    ],
     "language": ["", "estonian!", "e", "et_EE", 7],
     "text": ["a\x00", "\ud800", 7],
     "words": ["email", ("Email",), ("",), (7,), 7],

@@ -40,9 +40,10 @@ def verify(
 
     Example: prooftrail verify --since kept.checkpoint
 
-    With a checkpoint that you kept elsewhere, nothing before it can have been changed or cut off unnoticed, and only
-    what came after is recomputed. Exit code 1 says that evidence does not hold, or that personal values are missing:
-    they do not open, and no erasure of them is recorded.
+    With a checkpoint that you kept elsewhere, every entry before it is hashed and must lead to it: none can have been
+    changed or cut off unnoticed. Tags, sealed values and checkpoints are recomputed for what came after. Exit code 1
+    says that evidence does not hold, or that personal values are missing: they do not open, and no erasure of them is
+    recorded.
     """
     output = Output(as_json)
     kept = input_bytes(since, MAX_NOTE_BYTES, "--since") if since else None
@@ -145,7 +146,8 @@ def rebuild(
 
     Example: prooftrail rebuild --verify
 
-    Readers see the old state until they see the new one, whole. With --verify exit code 1 says that they differ.
+    Readers see the old state until they see the new one, whole. Exit code 1 says that entries could not be taken in;
+    with --verify, that what is in use differs.
     """
     output = Output(as_json)
     with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
@@ -155,9 +157,10 @@ def rebuild(
                 ok = _show_comparison(output, found)
             else:
                 projections.rebuild(lambda done, total: tell("rebuilding", done, total))
-                ok = True
         if not compare:
-            _show_status(output, projections.status())
+            status = projections.status()
+            _show_status(output, status)
+            ok = not status.quarantined
     if not ok:
         raise typer.Exit(REFUSED)
 

@@ -14,6 +14,7 @@ import typer
 from api.cli.failure import Usage
 from api.settings import Settings, read_settings
 from ledger import Actor, Ledger
+from ledger.command import EARLIEST, LATEST
 from ledger.errors import Invalid
 from ledger.events import SYSTEM
 from ledger.vocabulary import ActorId, Role, check_id
@@ -77,6 +78,8 @@ def moment(text: str | None, option: str) -> datetime | None:
         raise Usage(f"{option}: is a moment such as 2026-11-22T10:00:00Z or 2026-11-22T12:00:00+02:00") from None
     if found.tzinfo is None:
         raise Usage(f"{option}: has no time zone, so it could be several moments; add Z for UTC, or an offset: +02:00")
+    if not EARLIEST <= found <= LATEST:
+        raise Usage(f"{option}: is not between {EARLIEST:%Y} and {LATEST:%Y}")
     return found
 
 

@@ -9,7 +9,7 @@ import typer
 
 from api.cli.failure import Usage
 from api.cli.options import DataOption, JsonOption, SubjectOption, identifier, moment, opened
-from api.cli.output import Output
+from api.cli.output import Output, counted
 from ledger.vocabulary import IdentifierKind, SubjectId
 from projections import FieldState, IdentifierState, SubjectState, ValueState, open_projections
 
@@ -44,6 +44,12 @@ def state(
     with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
         projections.catch_up()
         found = projections.state(subject_id, as_of=then)
+        set_aside = projections.status().quarantined
+    if set_aside:
+        output.warn(
+            f"{counted(set_aside, 'entry', 'entries')} could not be taken in, so something may be missing here; "
+            "`prooftrail rebuild` names them"
+        )
     if as_json:
         output.document(found)
         return

@@ -17,7 +17,7 @@ from typing import Final
 import apsw
 import apsw.sqlite_extra
 
-from ledger.errors import StorageError
+from ledger.errors import Damaged, StorageError
 
 # "Prft": SQLite's application_id tells our files from any other database (sqlite.org/fileformat2.html §1.3.14).
 LEDGER_APPLICATION_ID: Final = 0x50726674
@@ -32,6 +32,17 @@ _VFS: Final = "cksmvfs"
 _LOCK_BYTE: Final = 0x40000000
 
 BUSY_TIMEOUT_MS: Final = 10_000
+
+# recursive_triggers: without it a REPLACE deletes rows that no trigger sees.
+PRAGMAS: Final = (
+    ("synchronous", 2),  # FULL
+    ("secure_delete", 1),
+    ("recursive_triggers", 1),
+    ("trusted_schema", 0),
+    ("temp_store", 2),  # in memory
+    ("wal_autocheckpoint", 4_000),
+    ("journal_size_limit", 32 * 1024 * 1024),
+)
 
 _load_lock = threading.Lock()
 
@@ -64,18 +75,18 @@ def connect(
             with suppress(FileExistsError):
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         connection = apsw.Connection(str(path), flags=flags | apsw.SQLITE_OPEN_NOMUTEX, vfs=_VFS)
-    except (apsw.Error, OSError) as error:
-        raise StorageError(f"{path}: cannot be opened ({error})") from error
+    except apsw.Error as error:
+        raise StorageError(f"{path}: {_advice(error)}") from error
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be opened ({error.strerror})") from error
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         if create and not connection.pragma("application_id"):
             _initialise(connection, path, application_id, version)
         _check_ours(connection, path, application_id, version)
-        connection.execute(
-            f"PRAGMA synchronous = FULL; PRAGMA secure_delete = ON; PRAGMA recursive_triggers = ON; "
-            f"PRAGMA trusted_schema = OFF; PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY;"
-            f"PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432"
-        )
+        for name, value in (*PRAGMAS, ("cache_size", -cache_kib)):
+            # Fetched to its end: what stands behind a row that nobody takes is never carried out.
+            connection.execute(f"PRAGMA {name} = {value}").fetchall()
     except apsw.Error as error:
         connection.close()
         raise StorageError(f"{path}: {_reason(error)}") from error
@@ -185,7 +196,18 @@ class storage_errors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, apsw.Error):
-            raise StorageError(f"{self._path}: {_advice(error)}") from error
+            kind_of = Damaged if _is_damage(error) else StorageError
+            raise kind_of(f"{self._path}: {_advice(error)}") from error
+        if isinstance(error, UnicodeDecodeError):
+            # We write UTF-8 only, so somebody else wrote it.
+            raise Damaged(f"{self._path}: holds text that is not UTF-8: the file is damaged or was changed") from error
+
+
+def _is_damage(error: apsw.Error) -> bool:
+    """Whether the file itself is wrong, as opposed to a disk that is full or fails, or a lock."""
+    if isinstance(error, apsw.IOError):
+        return bool(getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA)
+    return isinstance(error, apsw.CorruptError | apsw.NotADBError)
 
 
 def _advice(error: apsw.Error) -> str:
@@ -196,7 +218,12 @@ def _advice(error: apsw.Error) -> str:
     if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA:
         return "a page does not match its checksum: the file is damaged or was changed; restore it from a backup"
     if isinstance(error, apsw.IOError):
-        return f"the disk failed ({error}); nothing more is recorded until the ledger is opened again"
+        return (
+            f"the disk failed or has no space left ({error}); nothing more is recorded until that is mended "
+            "and the ledger is opened again"
+        )
+    if isinstance(error, apsw.CantOpenError | apsw.ReadOnlyError):
+        return f"cannot be opened for writing ({error}); to look at a read-only copy, copy it where you may write"
     if isinstance(error, apsw.CorruptError | apsw.NotADBError):
         return f"the file is damaged ({error}); restore it from a backup"
     return str(error)

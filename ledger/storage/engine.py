@@ -219,6 +219,10 @@ class Engine(ABC):
         """Yield the tag rows below `end` (all there are, when None) in order of tag and index, read in pages."""
 
     @abstractmethod
+    def types(self) -> list[str]:
+        """Return every type of event that was ever recorded."""
+
+    @abstractmethod
     def tiles(self) -> Iterator[tuple[int, int]]:
         """Yield (level, n) of every full tile in order."""
 

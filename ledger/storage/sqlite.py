@@ -217,6 +217,9 @@ class SqliteEngine(Engine):
                 yield TagRow(*row)
             last = rows[-1][:2]
 
+    def types(self) -> list[str]:
+        return [row[0] for row in self._rows("SELECT type FROM event_types ORDER BY code")]
+
     def tiles(self) -> Iterator[tuple[int, int]]:
         yield from self._rows("SELECT level, n FROM tiles ORDER BY level, n")
 
@@ -431,7 +434,8 @@ class SqliteTransaction(Transaction):
         code = self._types.get(type) or self._new_types.get(type)
         if code is None and not self._types_read:
             # All of them, once: a condition on a type that never occurred is asked again and again.
-            rows: Any = self._connection.execute("SELECT type, code FROM event_types").fetchall()
+            with storage_errors(self._path):
+                rows: Any = self._connection.execute("SELECT type, code FROM event_types").fetchall()
             self._new_types.update(rows)
             self._types_read = True
             code = self._new_types.get(type)

@@ -18,7 +18,7 @@ import msgspec
 from ledger import canonical, sealing
 from ledger.command import Recorded
 from ledger.entry import Entry, event_of, parse, parse_moment
-from ledger.errors import LedgerError, StorageError, VerificationError
+from ledger.errors import Damaged, LedgerError, VerificationError
 from ledger.events import BY_TOPIC, KeyDestroyed
 from ledger.keys import DataKey
 from ledger.ledger import Ledger
@@ -86,8 +86,9 @@ def fsck(
 ) -> Report:
     """Verify a ledger up to its present size and return what was found; it may be written to meanwhile.
 
-    With `since`, a checkpoint that somebody kept, the log must extend it, and only what came after is recomputed.
-    Problems of the evidence are in the report; raises StorageError only when the engine gives no answer at all.
+    With `since`, a checkpoint that somebody kept, the entries that it covers must be the ones it was signed for; what
+    is beside the entries is recomputed only from there on. Problems of the evidence are in the report; raises
+    StorageError when the engine gives no answer: a full disk, a lock.
     """
     return _Fsck(ledger, since, progress).run()
 
@@ -99,17 +100,29 @@ class _Fsck:
         self.first = since.size if since is not None else 0
         self.since = since
         self.progress = progress
+        # Before the size: every type that is listed now is the type of an entry below it.
+        self.listed, damage = self._types()
         self.report = Report(size=self.engine.size(), since=self.first)
+        if damage is not None:
+            self.report.add("types", "store", damage)
         # Keyed afresh at each run: whoever changes rows cannot aim at equal sums.
         self.secret = os.urandom(32)
         self.sums: dict[int, int] = {}
         self.tag_links = 0
+        self.types: set[str] = set()
+
+    def _types(self) -> tuple[set[str], str | None]:
+        try:
+            return set(self.engine.types()), None
+        except Damaged as error:
+            return set(), str(error)
 
     def run(self) -> Report:
         for step in (self.check_pages, self.check_log, self.check_tags, self.check_sealed, self.check_idempotency):
             try:
                 step()
-            except (StorageError, VerificationError) as error:
+            # A full disk or a busy file says nothing about the evidence: that is raised.
+            except (Damaged, VerificationError) as error:
                 self.report.add(step.__name__.removeprefix("check_"), "store", str(error))
         return self.report
 
@@ -157,13 +170,21 @@ class _Fsck:
         if newest is not None and newest[0] > self.engine.size():
             report.add("checkpoint", f"checkpoint {newest[0]}", "covers entries that are not there")
         self._check_no_other_tiles(size)
+        if self.since is None and self.listed - self.types:
+            report.add("types", "store", f"has {len(self.listed - self.types)} type(s) that no entry is of")
         self.progress("entries", size - self.first, size - self.first)
 
     def _tree_before(self) -> Tree:
         if self.since is None:
             return Tree(self._load_tile)
-        tree = Tree.load(self.first, self._load_tile, self.engine.leaves)
-        if tree.root() != self.since.root:
+        # From the entries themselves: leaves and tiles are derived, and may be left as they were beside a changed one.
+        tree = Tree(self._load_tile)
+        for stored in self.engine.entries(0, self.first):
+            tree.append(leaf_hash(stored.entry))
+            self._check_tiles(tree)
+            if not tree.size % 1_000:
+                self.progress("entries before the checkpoint", tree.size, self.first)
+        if tree.size != self.first or tree.root() != self.since.root:
             self.report.add("since", "checkpoint", f"the first {self.first} entries are not the ones it was signed for")
         return tree
 
@@ -195,6 +216,7 @@ class _Fsck:
             self.report.add("entry", where, error.why)
             return last_moment
         self.tag_links += len(entry.tags)
+        self.types.add(entry.type)
         for link in entry.tags:
             self._sum(row.index, link.tag, link.n, link.prev, entry.type)
         return entry.recorded_at

@@ -9,6 +9,9 @@ from pathlib import Path
 import apsw
 import pytest
 
+from ledger.errors import StorageError
+from ledger.storage.connect import LEDGER_APPLICATION_ID, connect
+from ledger.storage.sqlite import SCHEMA_VERSION
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.note import Verifier
 from tests.cli.conftest import ORIGIN, Program
@@ -55,6 +58,61 @@ def test_verify_since_a_kept_checkpoint(program: Program, subject: str) -> None:
     assert "Verified: entries 2 to 2." in program("verify", "--since", "kept").out
     ran = program("verify", "--since", "kept", "--json")
     assert (ran.code, ran.json["since"], ran.json["entries"]) == (0, 2, 1)
+
+
+def test_an_entry_changed_before_a_kept_checkpoint_is_found_though_its_hash_was_left(
+    program: Program, subject: str, data: Path
+) -> None:
+    assert program("checkpoint", "-o", "kept").code == 0
+    _behind_its_back(
+        data, "UPDATE events SET entry = CAST(replace(CAST(entry AS TEXT), 'controller', 'processor') AS BLOB)"
+    )
+    ran = program("verify", "--since", "kept")
+    assert ran.code == 1
+    assert "not the ones it was signed for" in ran.out
+    assert "Nothing was changed" not in ran.out
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO event_tags VALUES (CAST(x'ff' AS TEXT), 0, 1, 1)",
+        "UPDATE sealed SET key_id = CAST(x'ff' AS TEXT)",
+        "INSERT INTO event_types (type) VALUES (CAST(x'ff' AS TEXT))",
+        "INSERT INTO event_types (type) VALUES ('planted')",
+    ],
+)
+def test_text_that_was_planted_is_named_and_nothing_else_is_left_out(
+    program: Program, subject: str, data: Path, statement: str
+) -> None:
+    _behind_its_back(data, statement)
+    found = program("verify", "--json")
+    assert found.code == 1
+    assert found.json["problem_count"] >= 1
+    assert found.json["entries"] == 2 or "types" in statement
+
+
+def test_a_disk_that_fails_is_no_evidence_of_tampering(
+    program: Program, subject: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> None:
+        raise StorageError("ledger.db: the disk is full")
+
+    monkeypatch.setattr("ledger.storage.sqlite.SqliteEngine.damage", full)
+    ran = program("verify", "--json")
+    assert (ran.code, ran.error["code"]) == (2, "storage")
+
+
+def _behind_its_back(data: Path, statement: str) -> None:
+    """Change the database as its administrator could, who puts every trigger back."""
+    connection = connect(data / "ledger.db", application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION)
+    triggers = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.execute(statement)
+    for _, sql in triggers:
+        connection.execute(sql)
+    connection.close()
 
 
 def test_a_kept_checkpoint_of_another_log_is_refused(program: Program, subject: str, tmp_path: Path) -> None:

@@ -237,6 +237,7 @@ def test_the_kind_is_told_by_the_first_bytes_then_by_the_name(content: bytes, na
         (b"Message-ID: <a@b>\r\nDate: Mon, 2 Mar 2026 11:30:00 +0200", "<a@b>", SENT_AT),
         (b"message-id:\r\n <a@b>\nDate: Mon, 2 Mar 2026 09:30:00 -0000", "<a@b>", SENT_AT),
         (b"Date: yesterday", None, None),
+        (b"Date: Fri, 31 Dec 9999 23:59:59 -0300", None, None),
         (b"Date: Mon, 99 Foo 99999 99:99:99 +9999", None, None),
         (b"Message-ID: a@b", None, None),
         (b"Message-ID: <" + b"a" * 2000 + b">", None, None),

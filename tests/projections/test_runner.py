@@ -276,6 +276,23 @@ def test_verify_finds_nothing_in_a_sound_state(world: World) -> None:
     assert [path.name for path in world.data.glob("projections-*.db")] == [os.readlink(world.path)]
 
 
+def test_verify_finds_nothing_while_the_ledger_grows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process records between the catching up and the building: the build must not run ahead."""
+    crowd(world.ledger, 200)
+    runner = world.then.runner
+    catch_up = runner.catch_up
+
+    def and_then_grow() -> int:
+        reached = catch_up()
+        crowd(world.ledger, 100)
+        return reached
+
+    monkeypatch.setattr(runner, "catch_up", and_then_grow)
+    found = runner.verify()
+    assert found.count == 0
+    assert found.position < world.ledger.size()
+
+
 @pytest.mark.parametrize(
     ("sql", "projection", "table", "what"),
     [

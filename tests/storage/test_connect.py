@@ -129,3 +129,18 @@ def test_a_flipped_bit_in_a_value_is_an_error_when_it_is_read(path: Path) -> Non
     with pytest.raises(apsw.IOError):
         connection.execute("SELECT x FROM t").fetchall()
     connection.close()
+
+
+@pytest.mark.parametrize("name", [name for name, _ in module.PRAGMAS])
+def test_every_setting_holds_on_a_connection(path: Path, name: str) -> None:
+    make(path)
+    connection = connect(path, application_id=LEDGER_APPLICATION_ID, version=1)
+    assert int(connection.execute(f"PRAGMA {name}").get) == dict(module.PRAGMAS)[name]
+    connection.close()
+
+
+def test_the_cache_is_as_large_as_was_asked_for(path: Path) -> None:
+    make(path)
+    connection = connect(path, application_id=LEDGER_APPLICATION_ID, version=1, cache_kib=12_345)
+    assert connection.execute("PRAGMA cache_size").get == -12_345
+    connection.close()

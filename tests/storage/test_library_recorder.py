@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ledger.errors import EntryTooLarge, Invalid
 from ledger.events import BY_TOPIC
 from ledger.recorder import LedgerRecorder
+from ledger.vocabulary import OWN_TAGS
 from tests.bench import Bench, check_ledger
 from tests.conftest import MakeBench
 
@@ -52,7 +53,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> LedgerRecorder:
 @given(
     data=st.binary(max_size=2_000),
     type=TEXT.filter(lambda text: text not in BY_TOPIC),
-    tags=st.lists(TEXT, max_size=5, unique=True),
+    tags=st.lists(TEXT.filter(lambda tag: tag.partition(":")[0] not in OWN_TAGS), max_size=5, unique=True),
 )
 @example(data=b"", type="", tags=[""])
 @example(data=b"{}", type='a"b\\', tags=['"', "\\", "\n"])
@@ -95,6 +96,14 @@ def test_text_that_other_readers_would_change_is_refused_everywhere(recorder: Le
     with pytest.raises(Invalid):
         list(recorder.read(query))
     assert recorder.append([DCBEvent(type="t", data=b"")]) == 1, "nothing stopped"
+
+
+@pytest.mark.parametrize("prefix", sorted(OWN_TAGS))
+def test_the_tags_of_the_ledger_s_own_events_are_for_commands_alone(recorder: LedgerRecorder, prefix: str) -> None:
+    for tag in (prefix, f"{prefix}:", f"{prefix}:x"):
+        with pytest.raises(Invalid):
+            recorder.append([DCBEvent(type="noted", data=b"{}", tags=["free", tag])])
+    assert recorder.append([DCBEvent(type="noted", data=b"{}", tags=[f"{prefix}s:x"])]) == 1
 
 
 @pytest.mark.parametrize("topic", sorted(BY_TOPIC))

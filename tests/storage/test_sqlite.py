@@ -117,6 +117,16 @@ def test_a_fact_cannot_be_inserted_again(
     assert run(f"SELECT * FROM {table}") == before
 
 
+@pytest.mark.parametrize("table", FACTS)
+def test_a_fact_is_not_replaced_through_the_ledger_s_own_connection(full: Engine, table: str) -> None:
+    """A REPLACE deletes before it inserts, and SQLite asks no trigger about that unless it is told to."""
+    assert isinstance(full, SqliteEngine)
+    before = full._writer.execute(f"SELECT * FROM {table}").fetchall()
+    with pytest.raises(apsw.ConstraintError):
+        full._writer.execute(f"INSERT OR REPLACE INTO {table} SELECT * FROM {table}").fetchall()
+    assert full._writer.execute(f"SELECT * FROM {table}").fetchall() == before
+
+
 def test_sealed_values_can_be_deleted(full: Engine, run: Callable[[str], list[tuple[object, ...]]]) -> None:
     run("DELETE FROM sealed")
     assert full.boxes(0) == []
