@@ -89,7 +89,7 @@ def connect(
             connection.execute(f"PRAGMA {name} = {value}").fetchall()
     except apsw.Error as error:
         connection.close()
-        raise StorageError(f"{path}: {_reason(error)}") from error
+        raise _storage_error(path, error, _reason(error)) from error
     except BaseException:
         connection.close()
         raise
@@ -196,18 +196,19 @@ class storage_errors:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, apsw.Error):
-            kind_of = Damaged if _is_damage(error) else StorageError
-            raise kind_of(f"{self._path}: {_advice(error)}") from error
+            raise _storage_error(self._path, error, _advice(error)) from error
         if isinstance(error, UnicodeDecodeError):
             # We write UTF-8 only, so somebody else wrote it.
             raise Damaged(f"{self._path}: holds text that is not UTF-8: the file is damaged or was changed") from error
 
 
-def _is_damage(error: apsw.Error) -> bool:
-    """Whether the file itself is wrong, as opposed to a disk that is full or fails, or a lock."""
+def _storage_error(path: Path, error: apsw.Error, advice: str) -> StorageError:
+    """Return Damaged when the file itself is wrong, StorageError for a disk that is full or fails, or a lock."""
     if isinstance(error, apsw.IOError):
-        return bool(getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA)
-    return isinstance(error, apsw.CorruptError | apsw.NotADBError)
+        damaged = getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA
+    else:
+        damaged = isinstance(error, apsw.CorruptError | apsw.NotADBError)
+    return (Damaged if damaged else StorageError)(f"{path}: {advice}")
 
 
 def _advice(error: apsw.Error) -> str:

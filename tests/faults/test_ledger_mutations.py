@@ -55,7 +55,6 @@ NOT_FOUND: dict[tuple[str, str, str], str] = {
     ("delete", "idempotency", ""): "nothing says which requests came with a key",
     ("insert", "idempotency", ""): "nothing says which requests came with a key",
     ("delete", "checkpoints", ""): "nothing says where a transaction ended; only the last one is needed to start",
-    ("insert", "event_types", ""): "the name of a type that no event has",
 }
 
 # Columns that hold one value in all rows of this ledger, or may hold no other.
