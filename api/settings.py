@@ -129,7 +129,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for store in (KEYS_FILE, LEDGER_FILE):
             if (self.data / store).exists():
                 raise StorageError(
-                    f"{path}: is missing, but {store} was made with it; restore it from where you keep its copy"
+                    f"{path}: is missing, but {store} is here; if that is a ledger of yours, restore the key from "
+                    "where you keep its copy, else use another directory"
                 )
         _write_once(path, text() + "\n")
 
