@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -61,7 +62,7 @@ _decoder = msgspec.json.Decoder(Entry)
 _plain = msgspec.json.Decoder(dict[str, Any])
 
 
-class Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event on its way in: all of the entry that does not depend on its place in the log.
 
     `tags` sorted and unique; `head` is the entry's bytes up to the index, `sealed` the object of commitments.
@@ -94,12 +95,15 @@ def draft(*, id: EventId, type: str, tags: Sequence[Tag], data: bytes, sealed: M
     return Draft(
         id=id,
         type=type,
-        type_text=canonical.encode_trusted(type),
+        type_text=_type_text(type),
         tags=unique,
         tag_texts=tuple(map(canonical.encode_trusted, unique)),
         head=b'{"data":%b,"id":"%b"' % (data, id.encode()),
         sealed=canonical.encode_trusted(sealed),
     )
+
+
+_type_text = lru_cache(256)(canonical.encode_trusted)
 
 
 def link(tag: bytes, n: int, prev: int | None) -> bytes:
@@ -190,11 +194,16 @@ def with_values(event: Event, values: Mapping[str, Any]) -> Event:
 
 def personal_values(event: Event) -> dict[str, Any]:
     """Return what must be sealed: sealed field name → value. A value that is None is absent."""
-    values = {name: getattr(event, name) for name in event.PERSONAL}
+    values: dict[str, Any] = {}
+    for name in event.PERSONAL:
+        if (value := getattr(event, name)) is not None:
+            values[name] = value
     if event.PERSONAL_MAP is not None:
-        values |= {f"{event.PERSONAL_MAP}.{name}": value for name, value in getattr(event, event.PERSONAL_MAP).items()}
-    assert not any(isinstance(value, Withheld) for value in values.values()), event.TOPIC
-    return {name: value for name, value in values.items() if value is not None}
+        for name, value in getattr(event, event.PERSONAL_MAP).items():
+            if value is not None:
+                values[f"{event.PERSONAL_MAP}.{name}"] = value
+    assert Withheld not in map(type, values.values()), event.TOPIC
+    return values
 
 
 def format_moment(moment: datetime) -> str:

@@ -49,7 +49,7 @@ INSERT INTO erasures VALUES (1, 0);
 """
 
 
-class KeyScope(msgspec.Struct, frozen=True):
+class KeyScope(msgspec.Struct, frozen=True, gc=False):
     """What one data key is for."""
 
     subject_id: SubjectId
@@ -57,7 +57,7 @@ class KeyScope(msgspec.Struct, frozen=True):
     retention_class: RetentionClass
 
 
-class DataKey(msgspec.Struct, frozen=True):
+class DataKey(msgspec.Struct, frozen=True, gc=False):
     """A data key: its public id, its scope, and 32 secret bytes that never leave the process."""
 
     id: KeyId

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -27,11 +27,12 @@ from ledger.vocabulary import EventId, KeyId
 SALT_BYTES: Final = 16
 NONCE_BYTES: Final = 12
 _DOMAIN: Final = b"prooftrail/field/v1\x00"
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 Random = Callable[[int], bytes]
 
 
-class SealedField(msgspec.Struct, frozen=True, array_like=True):
+class SealedField(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A field as it lies in its box: the salt, and the value's bytes (canonical JSON, or raw when `raw`)."""
 
     salt: bytes
@@ -43,7 +44,7 @@ class SealedField(msgspec.Struct, frozen=True, array_like=True):
         return self.value if self.raw else msgspec.json.decode(self.value)
 
 
-class Box(msgspec.Struct, frozen=True):
+class Box(msgspec.Struct, frozen=True, gc=False):
     """A sealed row: which key it is under, and nonce ‖ ciphertext."""
 
     key_id: KeyId
@@ -61,7 +62,7 @@ def commitment(salt: bytes, name: str, value: bytes) -> bytes:
 
 def encode_digest(digest: bytes) -> str:
     """Return 32 bytes as base64url without padding, as they stand in an entry."""
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return b2a_base64(digest, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 def seal(

@@ -10,11 +10,13 @@ What survives a crash, step by step, stands in `_commit`. After a failure of the
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -57,6 +59,8 @@ MAX_BATCH: Final = 512
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 # How long a transaction waits at most for callers that are expected back: about what it costs to commit.
 LINGER_S: Final = 0.002
+# From so many callers on, one half of them prepares while what the other half submitted is on its way to disk.
+PIPELINED: Final = 24
 # Heads of tags that are kept between transactions: about 200 bytes each.
 _CACHED_HEADS: Final = 100_000
 
@@ -97,34 +101,63 @@ Outcome = Committed | Replayed
 
 
 class Ticket:
-    """A place in the queue: `wait` in a thread, or be called back (in the sequencer's thread: be quick)."""
+    """A place in the queue: `wait` in a thread, or await it in the event loop that it was taken for."""
 
-    __slots__ = ("_done", "_error", "_lock", "_outcome", "append")
+    __slots__ = ("_error", "_future", "_lock", "_loop", "_outcome", "append")
 
-    def __init__(self, append: Append, done: Callable[[Ticket], None] | None = None) -> None:
+    def __init__(self, append: Append, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.append = append
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
-        self._done = done
+        self._loop = loop
+        self._future: asyncio.Future[None] | None = None if loop is None else loop.create_future()
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def wait(self) -> Outcome:
         """Block until the append is durable and return what became of it; raise why it was not recorded."""
         self._lock.acquire()
-        return self.outcome()
+        return self._result()
 
-    def outcome(self) -> Outcome:
+    def __await__(self) -> Generator[Any, None, Outcome]:
+        """The same without blocking the loop. Who stops waiting undoes nothing."""
+        assert self._future is not None
+        yield from self._future
+        return self._result()
+
+    def _result(self) -> Outcome:
         if self._error is not None:
             raise self._error
         assert self._outcome is not None
         return self._outcome
 
-    def settle(self, outcome: Outcome | None, error: Exception | None = None) -> None:
-        self._outcome, self._error = outcome, error
-        self._lock.release()
-        if self._done is not None:
-            self._done(self)
+    def settle(self, outcome: Outcome | LedgerError) -> None:
+        """Note what became of it; nobody is told before `wake`."""
+        if isinstance(outcome, LedgerError):
+            self._error = outcome
+        else:
+            self._outcome = outcome
+
+    @staticmethod
+    def wake(tickets: Iterable[Ticket]) -> None:
+        """Tell whoever waits for these: each loop is woken once for all of its tasks."""
+        in_loops: dict[asyncio.AbstractEventLoop, list[Ticket]] = {}
+        for ticket in tickets:
+            if ticket._loop is None:
+                ticket._lock.release()
+            else:
+                in_loops.setdefault(ticket._loop, []).append(ticket)
+        for loop, its in in_loops.items():
+            # A loop that is closed has nobody left to tell; the sequencer goes on for all others.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_resolve, its)
+
+
+def _resolve(tickets: Iterable[Ticket]) -> None:
+    for ticket in tickets:
+        # A task that was cancelled has gone; what it asked for is recorded all the same.
+        if ticket._future is not None and not ticket._future.done():
+            ticket._future.set_result(None)
 
 
 class _Queue:
@@ -225,7 +258,8 @@ class Sequencer:
         self._queue = _Queue()
         self._thread = threading.Thread(target=self._run, name="prooftrail-sequencer", daemon=True)
         self._submitting = threading.Lock()
-        self._expected = 1
+        self._callers = 1  # that are thought to be at work
+        self._owed: list[Ticket] = []  # settled, and not told yet
         self._stopped: Exception | None = None
         self._tree = Tree(self._load_tile)
         self.view = TreeView(self._tree)
@@ -253,11 +287,14 @@ class Sequencer:
         elif self._stopped is None:
             self._stopped = StorageError("the ledger is closed")
 
-    def submit(self, append: Append, done: Callable[[Ticket], None] | None = None) -> Ticket:
-        """Queue an append. Raises Busy when the queue is full and Stopped after a failure; then nothing was queued."""
+    def submit(self, append: Append, loop: asyncio.AbstractEventLoop | None = None) -> Ticket:
+        """Queue an append, to be waited for in a thread, or in a task of `loop`.
+
+        Raises Busy when the queue is full and Stopped after a failure; then nothing was queued.
+        """
         assert append.drafts
         assert len(append.boxes) == len(append.drafts)
-        ticket = Ticket(append, done)
+        ticket = Ticket(append, loop)
         # Under the lock nothing is queued behind the last look that the closing thread takes.
         with self._submitting:
             if self._stopped is not None:
@@ -275,51 +312,72 @@ class Sequencer:
             batch, closing = self._take()
             if batch:
                 self._settle(batch)
-                # Whoever was answered now, or waits already, is likely to be here again in a moment.
-                self._expected = min(len(batch) + len(self._queue), MAX_BATCH)
+        self._acknowledge()
         with self._submitting:
             self._stopped = self._stopped or StorageError("the ledger is closed")
         while len(self._queue):
             self._refuse(self._queue.take(MAX_BATCH, MAX_BATCH_BYTES)[0])
+            self._acknowledge()
 
     def _take(self) -> tuple[list[Ticket], bool]:
         """Wait for work; return what goes into one transaction, and whether to close after it.
 
         With several callers at work it lingers a moment for the rest of them: one commit for all costs less than two
         for halves, and nobody waits longer for it. A single caller is never kept waiting.
+
+        Many callers are served in two halves. The half that is durable is told when the other one goes to disk, and
+        prepares what comes next meanwhile: otherwise nobody has anything to do until the disk answers.
         """
-        self._queue.wait_for(1, None)
-        if self._expected > 1:
-            self._queue.wait_for(self._expected, LINGER_S)
-        return self._queue.take(MAX_BATCH, MAX_BATCH_BYTES)
+        if self._callers < PIPELINED:
+            self._acknowledge()
+            self._queue.wait_for(1, None)
+            if self._callers > 1:
+                self._queue.wait_for(self._callers, LINGER_S)
+            most = MAX_BATCH
+        else:
+            self._queue.wait_for(self._callers - len(self._owed), LINGER_S)
+            most = min((self._callers + 1) // 2, MAX_BATCH)
+        if not len(self._queue):
+            # Nobody came back: who is owed an answer must not wait for others.
+            self._acknowledge()
+            self._queue.wait_for(1, None)
+        return self._queue.take(most, MAX_BATCH_BYTES)
 
     def _settle(self, batch: Sequence[Ticket]) -> None:
+        waiting = len(self._queue)
+        told = len(self._owed)
         if self._stopped is not None:
-            return self._refuse(batch)
+            self._refuse(batch)
+            return
         try:
             outcomes = self._commit([ticket.append for ticket in batch])
         except Busy as busy:
             # Another process holds the store: nothing was begun, and nothing is in doubt.
-            for ticket in batch:
-                ticket.settle(None, busy)
-            return None
+            outcomes = [busy] * len(batch)
         except Exception as error:
             # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a restart
             # has read the file again. Our own bugs end here too, rather than in a thread that dies in silence.
             self._stopped = error
-            return self._refuse(batch)
+            self._refuse(batch)
+            return
+        self._acknowledge()
         for ticket, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                ticket.settle(None, outcome)
-            else:
-                ticket.settle(outcome)
-        return None
+            ticket.settle(outcome)
+        self._owed += batch
+        # Whoever is answered now, or waits already, is likely to be here again in a moment.
+        self._callers = min(len(batch) + max(len(self._queue), waiting + told), 2 * MAX_BATCH)
+
+    def _acknowledge(self) -> None:
+        """Tell the callers whose appends are durable, or failed."""
+        owed, self._owed = self._owed, []
+        Ticket.wake(owed)
 
     def _refuse(self, batch: Iterable[Ticket]) -> None:
         for ticket in batch:
             stopped = Stopped(f"not acknowledged: {self._stopped}")
             stopped.__cause__ = self._stopped
-            ticket.settle(None, stopped)
+            ticket.settle(stopped)
+            self._owed.append(ticket)
 
     # --- one transaction -------------------------------------------------------------------------------------
 
@@ -342,6 +400,8 @@ class Sequencer:
                     note = sign_checkpoint(checkpoint, self._signer)
                     tiles = [Tile(*tile) for tile in self._tree.take_full_tiles()]
                     transaction.insert(Batch(pending.rows, tiles, list(pending.idempotency.values()), size, note))
+                    # The transaction before is durable and guarded: its callers work while this one goes to disk.
+                    self._acknowledge()
                     transaction.commit()
                 except BaseException:
                     self._tree.rollback(before)
