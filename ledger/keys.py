@@ -120,6 +120,10 @@ class KeyStore:
 
     def obtain(self, scope: KeyScope) -> DataKey:
         """Return the key of a scope, a new one if there is none. A new one is not durable before `persist`."""
+        # Without the lock: who has a known key to seal with does not wait for new ones on their way to disk.
+        key = self._by_scope.get(scope)
+        if key is not None:
+            return key
         with self._lock:
             key = self._by_scope.get(scope) or self._load_scope(scope)
             if key is None:

@@ -31,7 +31,7 @@ Query = tuple[QueryItem, ...]
 """Matches an event that any item matches; an empty query matches every event."""
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """An entry as it lies in the store."""
 
     index: int
