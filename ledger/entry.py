@@ -18,7 +18,7 @@ import msgspec
 
 from ledger import canonical
 from ledger.errors import EntryTooLarge, Invalid, Tampered
-from ledger.events import BY_TOPIC, Event, Withheld, upcaster
+from ledger.events import BY_TOPIC, SEALED, Event, Withheld, upcaster
 from ledger.vocabulary import EventId, Tag
 
 # An entry bundle gives each entry a 16-bit length (C2SP tlog-tiles, "Log Entries").
@@ -60,6 +60,7 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _decoder = msgspec.json.Decoder(Entry)
 _plain = msgspec.json.Decoder(dict[str, Any])
+_set = msgspec.structs.force_setattr
 
 
 class Draft(msgspec.Struct, frozen=True, gc=False):
@@ -164,13 +165,11 @@ def event_of(entry: Entry) -> Event:
             event = _data_decoders[entry.type].decode(entry.data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Tampered(f"entry {entry.index}", f"its data does not fit its type ({type(error).__name__})") from None
-    if entry.sealed or event.PERSONAL:
-        for name in event.PERSONAL:
-            msgspec.structs.force_setattr(event, name, Withheld.SEALED if name in entry.sealed else None)
-        if event.PERSONAL_MAP is not None:
-            prefix = event.PERSONAL_MAP + "."
-            values = {name.removeprefix(prefix): Withheld.SEALED for name in entry.sealed}
-            msgspec.structs.force_setattr(event, event.PERSONAL_MAP, values)
+    for name in cls.PERSONAL:
+        _set(event, name, SEALED if name in entry.sealed else None)
+    if entry.sealed and cls.PERSONAL_MAP is not None:
+        start = len(cls.PERSONAL_MAP) + 1
+        _set(event, cls.PERSONAL_MAP, {name[start:]: SEALED for name in entry.sealed})
     return event
 
 

@@ -49,7 +49,7 @@ from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
-from ledger.vocabulary import EventId, KeyId, Tag, check_id, key_tag, new_id
+from ledger.vocabulary import EventId, KeyId, check_id, key_tag, new_id
 
 # A conflict means that somebody else in the same boundary won; ten in a row mean that the caller should know.
 MAX_ATTEMPTS: Final = 10

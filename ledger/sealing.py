@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 from binascii import b2a_base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -86,9 +86,15 @@ def seal(
 
 
 def open_box(
-    box: Box, commitments: Mapping[str, str], *, ledger: str, event_id: EventId, key: bytes
+    box: Box,
+    commitments: Mapping[str, str],
+    *,
+    ledger: str,
+    event_id: EventId,
+    key: bytes,
+    only: Collection[str] | None = None,
 ) -> dict[str, SealedField]:
-    """Return the fields of a box, each matching its commitment in the entry.
+    """Return the fields of a box, or those in `only`, each matching its commitment in the entry.
 
     Raises Tampered when the box does not open here, or holds a value that is not the one committed to.
     """
@@ -99,6 +105,8 @@ def open_box(
         fields = _unpacker.decode(packed)
     except (InvalidTag, ValueError):
         raise Tampered(step, "does not open under its key for this event") from None
+    if only is not None:
+        fields = {name: field for name, field in fields.items() if name in only}
     for name, field in fields.items():
         # Compared as text: a commitment has one spelling, so another one never matches. It is public: no secret is
         # told by how long this takes.
