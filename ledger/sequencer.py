@@ -59,8 +59,6 @@ MAX_BATCH: Final = 512
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 # How long a transaction waits at most for callers that are expected back: about what it costs to commit.
 LINGER_S: Final = 0.002
-# From so many callers on, one half of them prepares while what the other half submitted is on its way to disk.
-PIPELINED: Final = 24
 # Heads of tags that are kept between transactions: about 200 bytes each.
 _CACHED_HEADS: Final = 100_000
 
@@ -258,8 +256,7 @@ class Sequencer:
         self._queue = _Queue()
         self._thread = threading.Thread(target=self._run, name="prooftrail-sequencer", daemon=True)
         self._submitting = threading.Lock()
-        self._callers = 1  # that are thought to be at work
-        self._owed: list[Ticket] = []  # settled, and not told yet
+        self._expected = 1
         self._stopped: Exception | None = None
         self._tree = Tree(self._load_tile)
         self.view = TreeView(self._tree)
@@ -312,43 +309,27 @@ class Sequencer:
             batch, closing = self._take()
             if batch:
                 self._settle(batch)
-        self._acknowledge()
+                # Whoever was answered now, or waits already, is likely to be here again in a moment.
+                self._expected = min(len(batch) + len(self._queue), MAX_BATCH)
         with self._submitting:
             self._stopped = self._stopped or StorageError("the ledger is closed")
         while len(self._queue):
             self._refuse(self._queue.take(MAX_BATCH, MAX_BATCH_BYTES)[0])
-            self._acknowledge()
 
     def _take(self) -> tuple[list[Ticket], bool]:
         """Wait for work; return what goes into one transaction, and whether to close after it.
 
         With several callers at work it lingers a moment for the rest of them: one commit for all costs less than two
         for halves, and nobody waits longer for it. A single caller is never kept waiting.
-
-        Many callers are served in two halves. The half that is durable is told when the other one goes to disk, and
-        prepares what comes next meanwhile: otherwise nobody has anything to do until the disk answers.
         """
-        if self._callers < PIPELINED:
-            self._acknowledge()
-            self._queue.wait_for(1, None)
-            if self._callers > 1:
-                self._queue.wait_for(self._callers, LINGER_S)
-            most = MAX_BATCH
-        else:
-            self._queue.wait_for(self._callers - len(self._owed), LINGER_S)
-            most = min((self._callers + 1) // 2, MAX_BATCH)
-        if not len(self._queue):
-            # Nobody came back: who is owed an answer must not wait for others.
-            self._acknowledge()
-            self._queue.wait_for(1, None)
-        return self._queue.take(most, MAX_BATCH_BYTES)
+        self._queue.wait_for(1, None)
+        if self._expected > 1:
+            self._queue.wait_for(self._expected, LINGER_S)
+        return self._queue.take(MAX_BATCH, MAX_BATCH_BYTES)
 
     def _settle(self, batch: Sequence[Ticket]) -> None:
-        waiting = len(self._queue)
-        told = len(self._owed)
         if self._stopped is not None:
-            self._refuse(batch)
-            return
+            return self._refuse(batch)
         try:
             outcomes = self._commit([ticket.append for ticket in batch])
         except Busy as busy:
@@ -358,26 +339,17 @@ class Sequencer:
             # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a restart
             # has read the file again. Our own bugs end here too, rather than in a thread that dies in silence.
             self._stopped = error
-            self._refuse(batch)
-            return
-        self._acknowledge()
+            return self._refuse(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.settle(outcome)
-        self._owed += batch
-        # Whoever is answered now, or waits already, is likely to be here again in a moment.
-        self._callers = min(len(batch) + max(len(self._queue), waiting + told), 2 * MAX_BATCH)
+        return Ticket.wake(batch)
 
-    def _acknowledge(self) -> None:
-        """Tell the callers whose appends are durable, or failed."""
-        owed, self._owed = self._owed, []
-        Ticket.wake(owed)
-
-    def _refuse(self, batch: Iterable[Ticket]) -> None:
+    def _refuse(self, batch: Sequence[Ticket]) -> None:
         for ticket in batch:
             stopped = Stopped(f"not acknowledged: {self._stopped}")
             stopped.__cause__ = self._stopped
             ticket.settle(stopped)
-            self._owed.append(ticket)
+        Ticket.wake(batch)
 
     # --- one transaction -------------------------------------------------------------------------------------
 
@@ -400,8 +372,6 @@ class Sequencer:
                     note = sign_checkpoint(checkpoint, self._signer)
                     tiles = [Tile(*tile) for tile in self._tree.take_full_tiles()]
                     transaction.insert(Batch(pending.rows, tiles, list(pending.idempotency.values()), size, note))
-                    # The transaction before is durable and guarded: its callers work while this one goes to disk.
-                    self._acknowledge()
                     transaction.commit()
                 except BaseException:
                     self._tree.rollback(before)
