@@ -35,6 +35,8 @@ from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole, new
 KEY_BYTES: Final = 32
 _CACHED_KEYS: Final = 65_536
 _KEYS_AT_ONCE: Final = 64
+# The keys of some hundred thousand people.
+_CACHE_KIB: Final = 65_536
 _VERSION: Final = 1
 _KEK_PREFIX: Final = "prooftrail-kek-v1:"
 
@@ -100,7 +102,9 @@ class KeyStore:
         self._by_id: OrderedDict[KeyId, DataKey] = OrderedDict()
         self._by_scope: dict[KeyScope, DataKey] = {}
         self._pending: dict[KeyId, DataKey] = {}
-        self._connection = connect(path, application_id=KEYS_APPLICATION_ID, version=_VERSION, create=create)
+        self._connection = connect(
+            path, application_id=KEYS_APPLICATION_ID, version=_VERSION, create=create, cache_kib=_CACHE_KIB
+        )
         try:
             if create:
                 self._create()

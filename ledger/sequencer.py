@@ -73,7 +73,11 @@ class Append(msgspec.Struct, frozen=True):
     idempotency: tuple[bytes, bytes] | None = None  # keyed digests of the key and of the content
 
     def size_bytes(self) -> int:
-        return sum(len(box.bytes) for boxes in self.boxes for box in boxes)
+        size = 0
+        for boxes in self.boxes:
+            for box in boxes:
+                size += len(box.bytes)
+        return size
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -224,9 +228,9 @@ class _Pending:
         for tag in item.tags:
             if tag not in self.heads:
                 return False
+        wanted = set(item.tags)
         return any(
-            (not item.types or draft.type in item.types) and all(tag in draft.tags for tag in item.tags)
-            for draft in self._drafts
+            (not item.types or draft.type in item.types) and wanted.issubset(draft.tags) for draft in self._drafts
         )
 
 
@@ -431,7 +435,7 @@ class Sequencer:
         rows: list[EventRow] = []
         changed: dict[Tag, TagHead] = {}
         index = self._tree.size
-        inside, committed = pending.heads, pending.committed
+        inside, committed, origin = pending.heads, pending.committed, self._origin
         for draft, boxes in zip(append.drafts, append.boxes, strict=True):
             tags: list[tuple[Tag, int]] = []
             links: list[bytes] = []
@@ -441,7 +445,7 @@ class Sequencer:
                 tags.append((tag, n))
                 links.append(link(text, n, last))
                 changed[tag] = (n, index)
-            entry = draft.entry(index, self._origin, recorded_at, links)
+            entry = draft.entry(index, origin, recorded_at, links)
             rows.append(EventRow(index, draft.type, entry, leaf_hash(entry), tags, boxes))
             index += 1
         return rows, changed
@@ -496,7 +500,7 @@ class Sequencer:
     def _fails_inside(condition: Condition, pending: _Pending) -> bool:
         if not condition.query:
             return bool(pending.rows)
-        return any(pending.matches(item) for item in condition.query)
+        return any(map(pending.matches, condition.query))
 
     # --- store, tree and guard agree -------------------------------------------------------------------------
 
