@@ -35,6 +35,8 @@ from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole, new
 KEY_BYTES: Final = 32
 _CACHED_KEYS: Final = 65_536
 _KEYS_AT_ONCE: Final = 64
+# The keys of some hundred thousand people.
+_CACHE_KIB: Final = 65_536
 _VERSION: Final = 1
 _KEK_PREFIX: Final = "prooftrail-kek-v1:"
 
@@ -49,7 +51,7 @@ INSERT INTO erasures VALUES (1, 0);
 """
 
 
-class KeyScope(msgspec.Struct, frozen=True):
+class KeyScope(msgspec.Struct, frozen=True, gc=False):
     """What one data key is for."""
 
     subject_id: SubjectId
@@ -57,7 +59,7 @@ class KeyScope(msgspec.Struct, frozen=True):
     retention_class: RetentionClass
 
 
-class DataKey(msgspec.Struct, frozen=True):
+class DataKey(msgspec.Struct, frozen=True, gc=False):
     """A data key: its public id, its scope, and 32 secret bytes that never leave the process."""
 
     id: KeyId
@@ -100,7 +102,9 @@ class KeyStore:
         self._by_id: OrderedDict[KeyId, DataKey] = OrderedDict()
         self._by_scope: dict[KeyScope, DataKey] = {}
         self._pending: dict[KeyId, DataKey] = {}
-        self._connection = connect(path, application_id=KEYS_APPLICATION_ID, version=_VERSION, create=create)
+        self._connection = connect(
+            path, application_id=KEYS_APPLICATION_ID, version=_VERSION, create=create, cache_kib=_CACHE_KIB
+        )
         try:
             if create:
                 self._create()
@@ -120,6 +124,10 @@ class KeyStore:
 
     def obtain(self, scope: KeyScope) -> DataKey:
         """Return the key of a scope, a new one if there is none. A new one is not durable before `persist`."""
+        # Without the lock: who has a known key to seal with does not wait for new ones on their way to disk.
+        key = self._by_scope.get(scope)
+        if key is not None:
+            return key
         with self._lock:
             key = self._by_scope.get(scope) or self._load_scope(scope)
             if key is None:
