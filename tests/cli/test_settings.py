@@ -60,7 +60,7 @@ def test_an_interrupted_init_is_completed_with_the_keys_it_made(tmp_path: Path, 
 def test_a_key_that_is_missing_beside_a_ledger_is_not_made_anew(tmp_path: Path, name: str) -> None:
     data = made(tmp_path / "data")
     (data / name).unlink()
-    with pytest.raises(StorageError, match="restore it"):
+    with pytest.raises(StorageError, match="restore the key"):
         read_settings(data, {}).initialise(ORIGIN)
     with pytest.raises(StorageError, match=name):
         read_settings(data, {}).open()
