@@ -4,6 +4,7 @@
     PROOFTRAIL_KEK               the key-encryption key; without it the file <data>/kek is read
     PROOFTRAIL_GUARD             the guard file (default <data>/guard); another disk is better
     PROOFTRAIL_MAX_ORDER_BYTES   the largest order that is taken (default 25 MiB)
+    PROOFTRAIL_INDEX_EVERY_S     seconds between commitments of the tag index (default 60; 0: only when asked for)
     PROOFTRAIL_TERMS             the version of the terms that an order is recorded under, unless one is named
 
 Key files must be readable by their owner only. What does not live here: what the keys do (ledger.keys, ledger.tlog).
@@ -26,7 +27,7 @@ from ledger import Ledger, create_ledger, open_ledger
 from ledger.command import Limits
 from ledger.errors import Invalid, Refused, StorageError
 from ledger.keys import new_kek_text, parse_kek
-from ledger.ledger import GUARD_FILE, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
+from ledger.ledger import GUARD_FILE, INDEX_EVERY_S, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
 from ledger.tlog.note import KEY_BYTES, Signer, is_name
 from ledger.vocabulary import Reference, check_reference
 from projections import PROJECTIONS_FILE
@@ -58,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kek_text: str | None = None
     limits: Limits = msgspec.field(default_factory=Limits)
     terms: Reference = TERMS_NOT_STATED
+    index_every_s: float | None = INDEX_EVERY_S
 
     def __repr__(self) -> str:
         return f"Settings({self.data})"
@@ -93,8 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.data}: there is no ledger here; make one with: prooftrail init --data {self.data}"
             )
         return open_ledger(
-            self.data, kek=self.kek(), signer=self.signer(), guard=self.guard, clock=clock, limits=self.limits
-        )
+            self.data, kek=self.kek(), signer=self.signer(), guard=self.guard, clock=clock, limits=self.limits,
+            index_every_s=self.index_every_s,
+        )  # fmt: skip
 
     def initialise(self, origin: str | None = None) -> bool:
         """Make keys and ledger where there are none; return whether a ledger was made.
@@ -145,6 +148,7 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
         kek_text=environ.get("PROOFTRAIL_KEK") or None,
         limits=_limits(environ),
         terms=_terms(environ),
+        index_every_s=_index_every_s(environ),
     )
 
 
@@ -170,6 +174,15 @@ def _limits(environ: Mapping[str, str]) -> Limits:
     if not (text.isascii() and text.isdigit() and len(text) < 12 and 0 < int(text) <= MOST_ORDER_BYTES):
         raise StorageError(f"PROOFTRAIL_MAX_ORDER_BYTES: is a number of bytes between 1 and {MOST_ORDER_BYTES}")
     return Limits(order_bytes=int(text))
+
+
+def _index_every_s(environ: Mapping[str, str]) -> float | None:
+    text = environ.get("PROOFTRAIL_INDEX_EVERY_S")
+    if not text:
+        return INDEX_EVERY_S
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise StorageError("PROOFTRAIL_INDEX_EVERY_S: is a whole number of seconds, or 0 for only when asked for")
+    return float(text) or None
 
 
 def _terms(environ: Mapping[str, str]) -> Reference:

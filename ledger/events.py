@@ -431,3 +431,16 @@ class PersonalDataErased(Event, frozen=True):
     subject_id: SubjectId
     retention_classes: tuple[RetentionClass, ...]
     keys: Count
+
+
+# --- the log about itself -------------------------------------------------------------------------------------
+
+
+@event
+class IndexCommitted(Event, frozen=True):
+    """The tag index over the `size` entries before this one, which is itself at index `size`: see `tlog.index`."""
+
+    TOPIC: ClassVar[str] = "index-committed"
+    root: Sha256Hex
+    size: Count
+    tags: Count

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,7 +27,16 @@ from ledger.boundaries import Boundaries
 from ledger.canonical import check_text
 from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
 from ledger.destroyed import DestroyedKeys
-from ledger.entry import Draft, draft, encode_data, event_of, parse, personal_values, with_values
+from ledger.entry import (
+    Draft,
+    draft,
+    encode_data,
+    event_of,
+    format_moment,
+    parse,
+    personal_values,
+    with_values,
+)
 from ledger.errors import (
     Busy,
     Conflict,
@@ -34,9 +44,11 @@ from ledger.errors import (
     Invalid,
     Refused,
     StorageError,
+    Tampered,
     refused_again,
 )
 from ledger.events import Actor, Event, KeyDestroyed, Withheld
+from ledger.indexing import Indexer
 from ledger.keys import DataKey, KeyScope, KeyStore
 from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
@@ -44,12 +56,15 @@ from ledger.sequencer import Append, Committed, Outcome, Sequencer
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import MAX_KEPT_BYTES, Guard
 from ledger.storage.sqlite import SqliteEngine
+from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.files import LogFiles
+from ledger.tlog.index import IndexCommitment
 from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
+from ledger.tlog.tag_proof import Cut, TagProof
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
-from ledger.vocabulary import EventId, KeyId, check_id, key_tag, new_id
+from ledger.vocabulary import EventId, KeyId, Tag, check_id, key_tag, new_id
 
 # A conflict means that somebody else in the same boundary won; ten in a row mean that the caller should know.
 MAX_ATTEMPTS: Final = 10
@@ -60,6 +75,12 @@ KEYS_FILE: Final = "keys.db"
 GUARD_FILE: Final = "guard"
 
 MAX_ORIGIN: Final = 200
+
+# Most events that one proof of completeness shows, unless more are asked for.
+MAX_PROVEN: Final = 10_000
+
+# How often the tag index is committed while anything is recorded, unless a setting says otherwise.
+INDEX_EVERY_S: Final = 60.0
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -86,6 +107,7 @@ class Ledger:
         clock: Callable[[], datetime],
         limits: Limits,
         queue_limit: int,
+        index_every_s: float | None,
     ) -> None:
         self.engine = engine
         self.keys = keys
@@ -107,16 +129,19 @@ class Ledger:
         self._sequencer = Sequencer(
             engine, keys, guard, signer, clock=clock, queue_limit=queue_limit, committed=self._on_committed
         )
+        self.index = Indexer(engine, self._sequencer.submit, every_s=index_every_s)
         self._sequencer.start()
         try:
             # A key store restored from an older backup replays the destructions it missed before anything is served.
             self.carry_out_erasures()
         except BaseException:
+            self.index.close()
             self._sequencer.close()
             raise
 
     def close(self) -> None:
         """Finish what was accepted, then close every file."""
+        self.index.close()
         self._sequencer.close()
         self.engine.close()
         self.keys.close()
@@ -312,6 +337,52 @@ class Ledger:
         tree = tree or self.tree()
         return LogProof(index, tree.inclusion_proof(index, checkpoint[0]), checkpoint[1]).encode()
 
+    def commit_index(self) -> IndexCommitment:
+        """Commit the tag index over everything recorded by now, unless that is done; return the last commitment.
+
+        Appends go on meanwhile. Raises Tampered when entries and index do not fit, Busy, Stopped, StorageError.
+        """
+        return self.index.commit()
+
+    def prove_tag(self, tag: Tag, *, as_of: datetime | None = None, limit: int = MAX_PROVEN) -> TagProof:
+        """Return the proof that certain events are all that carry `tag` by now, or that there is none.
+
+        The index is committed first if it does not cover everything yet. With `as_of`, a moment in the past, the
+        history is also cut there. Raises Invalid for a moment that is not past or before the first entry and for a tag
+        of more than `limit` events, Tampered, Busy, Stopped, StorageError.
+        """
+        check_text(tag, "tag")
+        if not tag:
+            raise Invalid("tag", "is not empty")
+        moment = None if as_of is None else format_moment(as_of)
+        if moment is not None and moment >= format_moment(self._clock()):
+            raise Invalid("as_of", "is not past yet: a moment is proven once something was recorded after it")
+        committed, proof = self.index.prove(tag, after=moment)
+        count = 0 if proof.end is None or proof.end_key is not None else proof.end.n
+        if count > limit:
+            raise Invalid("tag", f"has {count} events; a proof of all of them shows at most {limit}")
+        found = self.engine.select((QueryItem((), (tag,)),), end=committed.size)
+        entries = tuple(stored.entry for stored in found)
+        tree = self.tree()
+        inclusion = self.prove(committed.size, size=committed.size + 1, tree=tree)
+        cut = None if moment is None else self._cut(moment, committed.size, LogProof.parse(inclusion).checkpoint, tree)
+        made = TagProof(tag, entries, self.entry(committed.size), inclusion, proof.encode(), cut)
+        # A stranger will do the same: what does not hold is not handed out.
+        made.verify(self.verifier, self.origin)
+        return made
+
+    def _cut(self, moment: str, end: int, checkpoint: bytes, tree: TreeView) -> Cut:
+        """Return the cut of the log at a moment before the entry at `end`."""
+        size = bisect_right(range(end), moment, key=lambda index: parse(self.entry(index)).recorded_at)
+        if size == 0:
+            raise Invalid("as_of", "is before the first entry")
+        # What shares a moment shares a transaction, or follows it: a checkpoint was signed exactly here.
+        found = self.engine.checkpoint(size)
+        if found is None or found[0] != size:
+            raise Tampered("checkpoint", f"the one of {size} entries is missing; run `prooftrail verify`")
+        later = open_checkpoint(checkpoint, self.verifier, self.origin)
+        return Cut(moment, found[1], tree.consistency_proof(size, later.size))
+
     def receipt(self, first: int, count: int) -> Receipt:
         """Return again the receipt of the `count` entries from `first`, under the checkpoint of their transaction."""
         checkpoint = self.engine.checkpoint(first + count)
@@ -385,6 +456,7 @@ class Ledger:
         with self._grown:
             self._size = size
             self._grown.notify_all()
+        self.index.grown()
 
     def _load_tile(self, level: int, n: int) -> bytes:
         hashes = self.engine.tile(level, n)
@@ -537,8 +609,11 @@ def open_ledger(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     limits: Limits | None = None,
     queue_limit: int = 4_096,
+    index_every_s: float | None = INDEX_EVERY_S,
 ) -> Ledger:
-    """Open the ledger in `data` for reading and recording.
+    """Open the ledger in `data` for reading and recording. A ledger of an older version is brought to this one.
+
+    The tag index is committed every `index_every_s` seconds while anything is recorded; None leaves it to whoever asks.
 
     Raises StorageError (absent, not ours, newer, damaged, wrong key), RolledBack when the database is older than its
     guard, Tampered when its tree is not the signed one.
@@ -553,7 +628,10 @@ def open_ledger(
         opened.append(keys)
         kept = Guard(guard or data / GUARD_FILE)
         opened.append(kept)
-        return Ledger(engine, keys, kept, signer, clock=clock, limits=limits or Limits(), queue_limit=queue_limit)
+        return Ledger(
+            engine, keys, kept, signer,
+            clock=clock, limits=limits or Limits(), queue_limit=queue_limit, index_every_s=index_every_s,
+        )  # fmt: skip
     except BaseException:
         for part in opened:
             part.close()

@@ -1,7 +1,8 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
-One file a capability: setup (init, key, new-id), recording (register, record, commands), orders (record-order, prove),
-people (state, lookup), history (history, replay), audit (verify, checkpoint, rebuild), demo. A door knows no rules: it
+One file a capability: setup (init, key, new-id), recording (register, record, commands), orders (record-order),
+people (state, lookup), history (history, replay), evidence (prove, index), audit (verify, checkpoint, rebuild), demo. A
+door knows no rules: it
 builds commands, and shows what the ledger answers.
 """
 
@@ -16,13 +17,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import audit, demo, history, orders, people, recording, setup
+from api.cli import audit, demo, evidence, history, orders, people, recording, setup
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
 [bold]Exit codes[/bold]: 0 done, 1 refused or not verified, 2 wrong usage or cannot start.
 
-[bold]Settings[/bold]: PROOFTRAIL_DATA, PROOFTRAIL_KEK, PROOFTRAIL_GUARD, PROOFTRAIL_MAX_ORDER_BYTES, PROOFTRAIL_TERMS.
+[bold]Settings[/bold]: PROOFTRAIL_DATA, PROOFTRAIL_KEK, PROOFTRAIL_GUARD, PROOFTRAIL_MAX_ORDER_BYTES, PROOFTRAIL_TERMS,
+PROOFTRAIL_INDEX_EVERY_S.
 
 [bold]First steps[/bold]: prooftrail demo, or: prooftrail init
 """
@@ -98,7 +100,7 @@ def _program(
     pass
 
 
-for capability in (setup, recording, orders, people, history, audit, demo):
+for capability in (setup, recording, orders, people, history, evidence, audit, demo):
     capability.add_to(app)
 
 

@@ -41,9 +41,9 @@ def verify(
     Example: prooftrail verify --since kept.checkpoint
 
     With a checkpoint that you kept elsewhere, every entry before it is hashed and must lead to it: none can have been
-    changed or cut off unnoticed. Tags, sealed values and checkpoints are recomputed for what came after. Exit code 1
-    says that evidence does not hold, or that personal values are missing: they do not open, and no erasure of them is
-    recorded.
+    changed or cut off unnoticed. Tags, sealed values and checkpoints are recomputed for what came after; the tag index
+    is not, as it takes all entries. Exit code 1 says that evidence does not hold, or that personal values are missing:
+    they do not open, and no erasure of them is recorded.
     """
     output = Output(as_json)
     kept = input_bytes(since, MAX_NOTE_BYTES, "--since") if since else None
@@ -75,6 +75,7 @@ def show_report(output: Output, report: Report) -> None:
             ("entries, each in its place", report.entries),
             ("tags and their counters", report.tags),
             ("tiles of the tree", report.tiles),
+            ("commitments of the tag index", report.commitments),
             ("signed checkpoints", report.checkpoints),
             ("personal values that match their commitment", report.present),
             ("personal values erased, as recorded", report.erased),
