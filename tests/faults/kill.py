@@ -126,9 +126,9 @@ def run_kills(
 ) -> KillReport:
     """Kill `rounds` children on one growing store below `scratch`, and verify after each; returns what was found.
 
-    A child lives up to `longest_s` after its fork, longer on a machine where none gets that far, or up to CALLS_TO_DEATH
-    calls of `kill_on`. A child that ends for any other reason than the kill is a violation: a store must start after a
-    kill -9.
+    A child lives up to `longest_s` after its fork (longer on a machine where none gets that far), or up to
+    CALLS_TO_DEATH calls of `kill_on`. A child that ends for any other reason than the kill is a violation: a store must
+    start after a kill -9.
     """
     directory, acks = scratch / "store", scratch / "acks"
     directory.mkdir(parents=True)
