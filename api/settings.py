@@ -16,6 +16,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -27,13 +28,15 @@ from ledger.command import Limits
 from ledger.errors import Invalid, Refused, StorageError
 from ledger.keys import new_kek_text, parse_kek
 from ledger.ledger import GUARD_FILE, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
-from ledger.tlog.note import KEY_BYTES, Signer, is_name
+from ledger.tlog.note import KEY_BYTES, Signer, Verifier, is_name
 from ledger.vocabulary import Reference, check_reference
 from projections import PROJECTIONS_FILE
 
 DEFAULT_DATA: Final = Path("prooftrail-data")
 KEK_FILE: Final = "kek"
 SIGNING_KEY_FILE: Final = "signing-key"
+# While a key is replaced the new one lies beside the old one; afterwards the old one is kept as signing-key.<key id>.
+NEXT_SIGNING_KEY_FILE: Final = "signing-key.next"
 
 # What an order is recorded under when nobody says which terms were in force: no version, in words.
 TERMS_NOT_STATED: Final = Reference("not-stated")
@@ -79,11 +82,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def signer(self) -> Signer:
         """Return the signing key. Raises StorageError, saying what to do."""
-        path = self.data / SIGNING_KEY_FILE
+        return _read_signer(self.data / SIGNING_KEY_FILE)
+
+    def signers(self) -> list[Signer]:
+        """Return every signing key that is here, former ones and one to come too. Raises StorageError."""
+        others = sorted(self.data.glob(f"{SIGNING_KEY_FILE}.*"))
+        return [self.signer(), *map(_read_signer, others)]
+
+    def next_signer(self, origin: str) -> Signer:
+        """Return the key that is to replace the signing key: made durable here, unless an earlier run did already."""
+        path = self.data / NEXT_SIGNING_KEY_FILE
+        _write_once(path, _new_signer(origin).encode() + "\n")
+        return _read_signer(path)
+
+    def adopt_next_signer(self, newest: Verifier) -> Path | None:
+        """Make the next signing key the signing key once the log has retired the old one; return where that is kept.
+
+        Does nothing unless the next key here is `newest`. Interrupted at any point it is done again, and nothing is
+        lost meanwhile: whatever signs is found by the key, not by the name of its file. Raises StorageError.
+        """
+        path, following = self.data / SIGNING_KEY_FILE, self.data / NEXT_SIGNING_KEY_FILE
+        if not following.exists() or _read_signer(following).verifier != newest:
+            return None
+        former = self.signer().verifier
+        kept = path.with_name(f"{SIGNING_KEY_FILE}.{former.key_id.hex()}")
         try:
-            return Signer.parse(_read_key_file(path).strip())
-        except Refused:
-            raise StorageError(f"{path}: holds no signing key; put back the one that `prooftrail init` made") from None
+            # (1) The old key gets a second name, (2) the new key takes its first: never a moment without either.
+            with suppress(FileExistsError):
+                os.link(path, kept)
+            _sync_directory(self.data)
+            os.replace(following, path)
+            _sync_directory(self.data)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be replaced ({error.strerror})") from error
+        return kept
 
     def open(self, *, clock: Clock = _now) -> Ledger:
         """Open the ledger. Raises StorageError or VerificationError, saying what to do."""
@@ -93,7 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.data}: there is no ledger here; make one with: prooftrail init --data {self.data}"
             )
         return open_ledger(
-            self.data, kek=self.kek(), signer=self.signer(), guard=self.guard, clock=clock, limits=self.limits
+            self.data, kek=self.kek(), signer=self.signers, guard=self.guard, clock=clock, limits=self.limits
         )
 
     def initialise(self, origin: str | None = None) -> bool:
@@ -218,6 +250,21 @@ def _read_key_file(path: Path) -> str:
     return data.decode("ascii")
 
 
+def _read_signer(path: Path) -> Signer:
+    try:
+        return Signer.parse(_read_key_file(path).strip())
+    except Refused:
+        raise StorageError(f"{path}: holds no signing key; put back the one that was made there") from None
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
 def _write_once(path: Path, text: str) -> None:
     """Write a new file that its owner alone can read: whole or not at all, never over another one. Durable."""
     scratch = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
@@ -232,11 +279,7 @@ def _write_once(path: Path, text: str) -> None:
             os.link(scratch, path)
         finally:
             scratch.unlink(missing_ok=True)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_directory(path.parent)
     except OSError as error:
         if error.errno != errno.EEXIST:
             raise StorageError(f"{path}: cannot be written ({error.strerror})") from error

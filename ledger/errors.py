@@ -204,6 +204,11 @@ class EntryTooLarge(Refused):
     message = "the entry would have {size} bytes; at most {limit} fit"
 
 
+class SigningKeyState(Refused):
+    code = "signing-key-state"
+    message = "the signing key cannot be changed so: {why}"
+
+
 class IdempotencyMismatch(Refused):
     code = "idempotency-mismatch"
     message = "this idempotency key was used for other content; use a new key for a new command"

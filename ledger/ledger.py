@@ -37,11 +37,12 @@ from ledger.errors import (
     StorageError,
     refused_again,
 )
-from ledger.events import Actor, Event, KeyDestroyed, Withheld
+from ledger.events import Actor, Event, KeyDestroyed, SigningKeyRetired, SigningKeyRotated, Withheld
 from ledger.keys import DataKey, KeyScope, KeyStore
 from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
 from ledger.sequencer import Append, Committed, Outcome, Sequencer, Ticket
+from ledger.signing_keys import LogKeys, Signers, SigningKeys, read_log_keys
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import MAX_KEPT_BYTES, Guard
 from ledger.storage.sqlite import SqliteEngine
@@ -50,7 +51,7 @@ from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
-from ledger.vocabulary import EventId, KeyId, Tag, check_id, key_tag, new_id
+from ledger.vocabulary import SIGNING_KEYS_TAG, EventId, KeyId, Tag, check_id, key_tag, new_id
 
 # A conflict means that somebody else in the same boundary won; ten in a row mean that the caller should know.
 MAX_ATTEMPTS: Final = 10
@@ -82,7 +83,7 @@ class Ledger:
         engine: Engine,
         keys: KeyStore,
         guard: Guard,
-        signer: Signer,
+        signing: SigningKeys,
         *,
         clock: Callable[[], datetime],
         limits: Limits,
@@ -91,10 +92,10 @@ class Ledger:
         self.engine = engine
         self.keys = keys
         self.origin = engine.origin
-        self.verifier = Verifier.parse(engine.verifier)
         self.limits = limits
         self._clock = clock
         self._guard = guard
+        self._signing = signing
         self._idempotency_secret = keys.secret("idempotency")
         self._erasing = threading.Lock()
         self._grown = threading.Condition()
@@ -106,7 +107,7 @@ class Ledger:
         self._erasures_done = 0
         self._foreign = TreeView(Tree(self._load_tile))
         self._sequencer = Sequencer(
-            engine, keys, guard, signer, clock=clock, queue_limit=queue_limit, committed=self._on_committed
+            engine, keys, guard, signing, clock=clock, queue_limit=queue_limit, committed=self._on_committed
         )
         self._sequencer.start()
         try:
@@ -285,6 +286,38 @@ class Ledger:
                 if self._size <= size:
                     self._grown.wait(min(left, 0.2))
         return True
+
+    # --- the keys that sign --------------------------------------------------------------------------------------
+
+    @property
+    def verifier(self) -> Verifier:
+        """The public key to verify with from now on: the newest one; `log_keys` has those of older checkpoints."""
+        return self.log_keys().newest
+
+    def log_keys(self) -> LogKeys:
+        """Return every key that signs or signed the log, each with the sizes that it signs."""
+        return self._signing.up_to(self.engine.size())
+
+    def rotate_key(self, verifier: Verifier) -> int:
+        """Record that this key replaces the one that signs, and return where. From then on both sign.
+
+        Its private half must be where this ledger reads signing keys. Raises SigningKeyState, StorageError.
+        """
+        event = SigningKeyRotated(verifier=str(verifier), replaces=str(self.verifier))
+        return self._append_about_keys(event)
+
+    def retire_key(self) -> int:
+        """End the overlap of a rotation: the newest key signs alone. Return the index. Raises SigningKeyState."""
+        older = self.log_keys().keys[-2:][0].verifier
+        return self._append_about_keys(SigningKeyRetired(verifier=str(older)))
+
+    def _append_about_keys(self, event: Event) -> int:
+        fact = draft(
+            id=EventId(new_id()), type=event.TOPIC, tags=[SIGNING_KEYS_TAG], data=encode_data(event), sealed={}
+        )
+        outcome = self.append(Append([fact], [[]]))
+        assert isinstance(outcome, Committed)
+        return outcome.first
 
     # --- proving ---------------------------------------------------------------------------------------------
 
@@ -512,8 +545,11 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
         with kept.lock():
             KeyStore(data / KEYS_FILE, kek, create=True).close()
             engine = SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier))
-            engine.close()
-            if engine.verifier != str(signer.verifier):
+            try:
+                known = read_log_keys(engine, engine.size())
+            finally:
+                engine.close()
+            if signer.verifier not in (key.verifier for key in known.keys if key.until is None):
                 raise StorageError(f"{data}: holds the ledger {engine.origin} already, signed by another key")
     finally:
         kept.close()
@@ -521,9 +557,14 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
 
 def public_key(data: Path) -> Verifier:
     """Return the public key of the ledger in `data`; needs none of its secrets. Raises StorageError."""
+    return public_keys(data).newest
+
+
+def public_keys(data: Path) -> LogKeys:
+    """Return every key that signs or signed the ledger in `data`; needs none of its secrets. Raises StorageError."""
     engine = SqliteEngine(data / LEDGER_FILE)
     try:
-        return Verifier.parse(engine.verifier)
+        return read_log_keys(engine, engine.size())
     finally:
         engine.close()
 
@@ -532,7 +573,7 @@ def open_ledger(
     data: Path,
     *,
     kek: bytes,
-    signer: Signer,
+    signer: Signer | Signers,
     guard: Path | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     limits: Limits | None = None,
@@ -540,6 +581,7 @@ def open_ledger(
 ) -> Ledger:
     """Open the ledger in `data` for reading and recording.
 
+    `signer` is the key that signs it, or what reads the keys that are here: while a key is replaced two of them sign.
     Raises StorageError (absent, not ours, newer, damaged, wrong key), RolledBack when the database is older than its
     guard, Tampered when its tree is not the signed one.
     """
@@ -547,13 +589,13 @@ def open_ledger(
     try:
         engine = SqliteEngine(data / LEDGER_FILE)
         opened.append(engine)
-        if engine.verifier != str(signer.verifier):
-            raise StorageError(f"{data}: this signing key is not the one of the ledger; give the one `init` made")
+        signing = SigningKeys(engine, (lambda: (signer,)) if isinstance(signer, Signer) else signer)
+        signing.reload(engine.size())
         keys = KeyStore(data / KEYS_FILE, kek)
         opened.append(keys)
         kept = Guard(guard or data / GUARD_FILE)
         opened.append(kept)
-        return Ledger(engine, keys, kept, signer, clock=clock, limits=limits or Limits(), queue_limit=queue_limit)
+        return Ledger(engine, keys, kept, signing, clock=clock, limits=limits or Limits(), queue_limit=queue_limit)
     except BaseException:
         for part in opened:
             part.close()

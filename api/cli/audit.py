@@ -13,7 +13,7 @@ from api.cli.failure import REFUSED, Usage
 from api.cli.options import DataOption, JsonOption, input_bytes, opened
 from api.cli.output import Output, counted, path_text
 from ledger.errors import Invalid, VerificationError
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.fsck import Report, fsck
 from ledger.tlog.note import MAX_NOTE_BYTES
 from projections import Comparison, Status, open_projections
@@ -50,7 +50,7 @@ def verify(
         base: Checkpoint | None = None
         if kept is not None:
             try:
-                base = open_checkpoint(kept, ledger.verifier, ledger.origin)
+                base = ledger.log_keys().open(kept)
             except VerificationError as error:
                 # The file that was given does not hold, which says nothing about the ledger.
                 raise VerificationError("--since", str(error)) from None
@@ -120,7 +120,7 @@ def checkpoint(
         if last is None:
             raise Invalid("checkpoint", "there is none yet: nothing is recorded")
         size, note = last
-        found = open_checkpoint(note, ledger.verifier, ledger.origin)
+        found = ledger.log_keys().open(note)
     if to is not None:
         _write_new(to, note)
     if as_json:

@@ -18,13 +18,14 @@ import msgspec
 from ledger import canonical, sealing
 from ledger.command import Recorded
 from ledger.entry import Entry, event_of, parse, parse_moment
-from ledger.errors import LedgerError, StorageError, VerificationError
+from ledger.errors import LedgerError, SigningKeyState, StorageError, VerificationError
 from ledger.events import BY_TOPIC, KeyDestroyed
 from ledger.keys import DataKey
 from ledger.ledger import Ledger
 from ledger.sealing import Box
+from ledger.signing_keys import TOPICS, read_log_keys
 from ledger.storage.engine import AuditRow, QueryItem
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Tree
@@ -104,6 +105,7 @@ class _Fsck:
         self.secret = os.urandom(32)
         self.sums: dict[int, int] = {}
         self.tag_links = 0
+        self.keys = read_log_keys(self.engine, self.first)
 
     def run(self) -> Report:
         for step in (self.check_pages, self.check_log, self.check_tags, self.check_sealed, self.check_idempotency):
@@ -191,8 +193,13 @@ class _Fsck:
                 raise VerificationError(where, "is filed under another type")
             if list(entry.tag_names) != sorted(set(entry.tag_names)):
                 raise VerificationError(where, "has tags out of order")
+            if entry.type in TOPICS:
+                self.keys = self.keys.after(row.index, event_of(entry))
         except VerificationError as error:
             self.report.add("entry", where, error.why)
+            return last_moment
+        except SigningKeyState as error:
+            self.report.add("entry", where, str(error))
             return last_moment
         self.tag_links += len(entry.tags)
         for link in entry.tags:
@@ -217,7 +224,7 @@ class _Fsck:
         self.report.checkpoints += 1
         where = f"checkpoint {size}"
         try:
-            checkpoint = open_checkpoint(note, self.ledger.verifier, self.ledger.origin)
+            checkpoint = self.keys.open(note)
         except VerificationError as error:
             self.report.add("checkpoint", where, str(error))
             return

@@ -199,6 +199,11 @@ def open_note(note: bytes, verifiers: Iterable[Verifier]) -> Note:
     return Note(text, tuple(verified), tuple(unverified))
 
 
+def text_of(note: bytes) -> str:
+    """Return the text of a note, with its last newline, whoever signed it: a claim. Raises VerificationError only."""
+    return _split(note)[0]
+
+
 def _split(note: bytes) -> tuple[str, list[str]]:
     """Return the text of a note, with its last newline, and its signature lines, without newlines."""
     if len(note) > MAX_NOTE_BYTES:
