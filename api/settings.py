@@ -28,6 +28,8 @@ from ledger.command import Limits
 from ledger.errors import Invalid, Refused, StorageError
 from ledger.keys import new_kek_text, parse_kek
 from ledger.ledger import GUARD_FILE, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
+from ledger.storage.witnessed import create_store
+from ledger.tlog.cosignature import WitnessKey, WitnessSigner
 from ledger.tlog.note import KEY_BYTES, Signer, Verifier, is_name
 from ledger.vocabulary import Reference, check_reference
 from projections import PROJECTIONS_FILE
@@ -216,6 +218,38 @@ def _new_signer(origin: str | None) -> Signer:
     return Signer(origin or f"localhost/prooftrail-{secrets.token_hex(4)}", os.urandom(KEY_BYTES))
 
 
+# --- a witness: its own directory, with nothing of a ledger in it ---------------------------------------------
+
+WITNESS_KEY_FILE: Final = "witness-key"
+WITNESS_STORE_FILE: Final = "witness.db"
+
+
+def make_witness(data: Path, name: str) -> WitnessKey:
+    """Make the key and the store of a new witness in `data`. Raises Invalid, and StorageError when one is there."""
+    if not (is_name(name) and name.isascii() and len(name) <= MAX_ORIGIN):
+        raise Invalid("name", f"is a name such as witness.example/w1: ASCII, no space or '+', at most {MAX_ORIGIN}")
+    _make_directory(_directory(data))
+    path = data / WITNESS_KEY_FILE
+    if (data / WITNESS_STORE_FILE).exists():
+        raise StorageError(f"{data}: holds a witness already; its key is {read_witness_key(data).key}")
+    # The key first: a store without its key would be a witness that can never sign.
+    _write_once(path, WitnessSigner(name, os.urandom(KEY_BYTES)).encode() + "\n")
+    signer = read_witness_key(data)
+    if signer.key.name != name:
+        raise Invalid("name", f"an interrupted run made the key of {signer.key.name} here; use that name")
+    create_store(data / WITNESS_STORE_FILE)
+    return signer.key
+
+
+def read_witness_key(data: Path) -> WitnessSigner:
+    """Return the key of the witness in `data`. Raises StorageError, saying what to do."""
+    path = data / WITNESS_KEY_FILE
+    try:
+        return WitnessSigner.parse(_read_key_file(path).strip())
+    except Refused:
+        raise StorageError(f"{path}: holds no witness key; put back the one that was made there") from None
+
+
 # --- files ----------------------------------------------------------------------------------------------------
 
 
@@ -240,7 +274,7 @@ def _read_key_file(path: Path) -> str:
     if not stat.S_ISREG(found.st_mode):
         # Before it becomes a Python file, which a directory cannot: nothing would close the descriptor then.
         os.close(descriptor)
-        raise StorageError(f"{path}: is not a file; put back the key that `prooftrail init` made")
+        raise StorageError(f"{path}: is not a file; put back the key that was made there")
     with os.fdopen(descriptor, "rb") as file:
         if found.st_mode & 0o077:
             raise StorageError(f"{path}: others on this machine can reach this key; run: chmod 600 {path}")

@@ -8,7 +8,8 @@
     │   └── Busy             the queue is full; try again later
     ├── VerificationError    evidence does not hold                             (step)
     │   ├── Tampered         stored bytes are not the ones that were recorded
-    │   └── RolledBack       the store is older than the last signed checkpoint
+    │   ├── RolledBack       the store is older than the last signed checkpoint
+    │   └── NotCosigned      a witness refuses a checkpoint: LogUnknown, Unsigned, SizeMismatch, Inconsistent
     └── StorageError         the engine failed, or refuses to start             (advice)
         └── Stopped          an earlier failure stopped writing; restart to recover
 
@@ -74,6 +75,30 @@ class Tampered(VerificationError):
 
 class RolledBack(VerificationError):
     """The store is older than, or contradicts, the last checkpoint that was signed for it."""
+
+
+class NotCosigned(VerificationError):
+    """A witness refuses a checkpoint that is well formed."""
+
+
+class LogUnknown(NotCosigned):
+    """The witness does not know the origin of the checkpoint."""
+
+
+class Unsigned(NotCosigned):
+    """No key that the witness trusts for this log signed the checkpoint."""
+
+
+class SizeMismatch(NotCosigned):
+    """The request does not start from the checkpoint that the witness cosigned last; that one has `size` entries."""
+
+    def __init__(self, size: int, why: str) -> None:
+        super().__init__("old size", why)
+        self.size = size
+
+
+class Inconsistent(NotCosigned):
+    """The checkpoint is not shown to extend the one that the witness cosigned last."""
 
 
 class StorageError(LedgerError):
