@@ -3,6 +3,7 @@
     PROOFTRAIL_DATA              the data directory (default ./prooftrail-data)
     PROOFTRAIL_KEK               the key-encryption key; without it the file <data>/kek is read
     PROOFTRAIL_GUARD             the guard file (default <data>/guard); another disk is better
+    PROOFTRAIL_WITNESSES         the file of witnesses, a public key and an address a line (default <data>/witnesses)
     PROOFTRAIL_MAX_ORDER_BYTES   the largest order that is taken (default 25 MiB)
     PROOFTRAIL_TERMS             the version of the terms that an order is recorded under, unless one is named
 
@@ -25,14 +26,18 @@ import msgspec
 
 from ledger import Ledger, create_ledger, open_ledger
 from ledger.command import Limits
-from ledger.errors import Invalid, Refused, StorageError
+from ledger.errors import Invalid, Refused, StorageError, VerificationError
 from ledger.keys import new_kek_text, parse_kek
 from ledger.ledger import GUARD_FILE, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
 from ledger.storage.witnessed import create_store
+from ledger.tlog.ask import WitnessAddress
 from ledger.tlog.cosignature import WitnessKey, WitnessSigner
 from ledger.tlog.note import KEY_BYTES, Signer, Verifier, is_name
 from ledger.vocabulary import Reference, check_reference
 from projections import PROJECTIONS_FILE
+
+WITNESSES_FILE: Final = "witnesses"
+MAX_WITNESSES: Final = 32
 
 DEFAULT_DATA: Final = Path("prooftrail-data")
 KEK_FILE: Final = "kek"
@@ -60,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     data: Path
     guard: Path
+    witnesses_file: Path | None = None
     kek_text: str | None = None
     limits: Limits = msgspec.field(default_factory=Limits)
     terms: Reference = TERMS_NOT_STATED
@@ -127,8 +133,39 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.data}: there is no ledger here; make one with: prooftrail init --data {self.data}"
             )
         return open_ledger(
-            self.data, kek=self.kek(), signer=self.signers, guard=self.guard, clock=clock, limits=self.limits
+            self.data,
+            kek=self.kek(),
+            signer=self.signers,
+            guard=self.guard,
+            clock=clock,
+            limits=self.limits,
+            witnesses=self.witnesses(),
         )
+
+    def witnesses(self) -> list[WitnessAddress]:
+        """Return the witnesses to ask for cosignatures, none without the file. Raises StorageError, naming the line."""
+        path = self.witnesses_file or self.data / WITNESSES_FILE
+        if self.witnesses_file is None and not path.exists():
+            return []
+        try:
+            with path.open("rb") as file:
+                text = file.read(MAX_KEY_FILE_BYTES * 16).decode("ascii", "replace")
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
+        found: list[WitnessAddress] = []
+        for number, line in enumerate(text.splitlines(), 1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            try:
+                key, url = words
+                found.append(WitnessAddress(WitnessKey.parse(key), url))
+            except (ValueError, VerificationError, Invalid) as error:
+                why = str(error) if isinstance(error, Invalid) else "is not: <public key of a witness> <address>"
+                raise StorageError(f"{path}: line {number} {why}") from None
+        if len(found) > MAX_WITNESSES or len({one.key for one in found}) != len(found):
+            raise StorageError(f"{path}: names at most {MAX_WITNESSES} witnesses, each once")
+        return found
 
     def initialise(self, origin: str | None = None) -> bool:
         """Make keys and ledger where there are none; return whether a ledger was made.
@@ -172,9 +209,11 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
     """Return the settings; `data` (from --data) goes before the environment. Raises StorageError for a wrong value."""
     chosen = _directory(data or Path(environ.get("PROOFTRAIL_DATA") or DEFAULT_DATA))
     guard = environ.get("PROOFTRAIL_GUARD")
+    witnesses = environ.get("PROOFTRAIL_WITNESSES")
     return Settings(
         data=chosen,
         guard=Path(guard) if guard else chosen / GUARD_FILE,
+        witnesses_file=Path(witnesses) if witnesses else None,
         kek_text=environ.get("PROOFTRAIL_KEK") or None,
         limits=_limits(environ),
         terms=_terms(environ),

@@ -10,6 +10,8 @@
     │   ├── Tampered         stored bytes are not the ones that were recorded
     │   ├── RolledBack       the store is older than the last signed checkpoint
     │   └── NotCosigned      a witness refuses a checkpoint: LogUnknown, Unsigned, SizeMismatch, Inconsistent
+    ├── Uncosigned           recorded, but a witness did not cosign it in time  (index, receipt, missing)
+    ├── WitnessUnreachable   a witness gives no answer
     └── StorageError         the engine failed, or refuses to start             (advice)
         └── Stopped          an earlier failure stopped writing; restart to recover
 
@@ -18,7 +20,11 @@ Messages and evidence hold ids, counts and public words only, never personal dat
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from ledger.receipt import Receipt
 
 Evidence = str | int | None
 
@@ -99,6 +105,23 @@ class SizeMismatch(NotCosigned):
 
 class Inconsistent(NotCosigned):
     """The checkpoint is not shown to extend the one that the witness cosigned last."""
+
+
+class Uncosigned(LedgerError):
+    """The fact is recorded and durable; a witness that was waited for did not cosign it in time."""
+
+    def __init__(self, receipt: Receipt, missing: Sequence[str]) -> None:
+        super().__init__(
+            f"recorded as entry {receipt.index}, but not cosigned in time by {', '.join(missing)}; "
+            "the cosignature is collected when the witness answers"
+        )
+        self.receipt = receipt
+        self.index = receipt.index
+        self.missing = tuple(missing)
+
+
+class WitnessUnreachable(LedgerError):
+    """A witness gives no answer, or none that makes sense; it is asked again."""
 
 
 class StorageError(LedgerError):

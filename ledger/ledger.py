@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ from ledger import canonical, sealing
 from ledger.boundaries import Boundaries
 from ledger.canonical import check_text
 from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
+from ledger.cosigning import Cosigning
 from ledger.destroyed import DestroyedKeys
 from ledger.entry import Draft, draft, encode_data, event_of, parse, personal_values, with_values
 from ledger.errors import (
@@ -35,6 +36,7 @@ from ledger.errors import (
     Invalid,
     Refused,
     StorageError,
+    Uncosigned,
     refused_again,
 )
 from ledger.events import Actor, Event, KeyDestroyed, SigningKeyRetired, SigningKeyRotated, Withheld
@@ -43,9 +45,12 @@ from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
 from ledger.sequencer import Append, Committed, Outcome, Sequencer, Ticket
 from ledger.signing_keys import LogKeys, Signers, SigningKeys, read_log_keys
+from ledger.storage.cosignatures import CosignatureStore
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import MAX_KEPT_BYTES, Guard
 from ledger.storage.sqlite import SqliteEngine
+from ledger.tlog.ask import WitnessAddress
+from ledger.tlog.cosignature import with_lines
 from ledger.tlog.files import LogFiles
 from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
@@ -56,12 +61,16 @@ from ledger.vocabulary import SIGNING_KEYS_TAG, EventId, KeyId, Tag, check_id, k
 # A conflict means that somebody else in the same boundary won; ten in a row mean that the caller should know.
 MAX_ATTEMPTS: Final = 10
 
-# The database, key store and guard of a data directory.
+# The database, key store, guard and cosignatures of a data directory.
 LEDGER_FILE: Final = "ledger.db"
 KEYS_FILE: Final = "keys.db"
 GUARD_FILE: Final = "guard"
+COSIGNATURES_FILE: Final = "cosignatures.db"
 
 MAX_ORIGIN: Final = 200
+
+Wait = Literal["recorded", "cosigned"]
+"""What `record` waits for: that the fact is durable, or that witnesses have seen it too."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -96,6 +105,7 @@ class Ledger:
         self._clock = clock
         self._guard = guard
         self._signing = signing
+        self.cosigning: Cosigning | None = None
         self._idempotency_secret = keys.secret("idempotency")
         self._erasing = threading.Lock()
         self._grown = threading.Condition()
@@ -117,8 +127,18 @@ class Ledger:
             self._sequencer.close()
             raise
 
+    def collect_cosignatures(self, store: CosignatureStore, witnesses: Sequence[WitnessAddress]) -> None:
+        """Ask these witnesses from now on, and keep what they say in `store`, which is closed with the ledger."""
+
+        def proof(old: int, new: int) -> tuple[bytes, ...]:
+            return self.tree().consistency_proof(old, new)
+
+        self.cosigning = Cosigning(store, witnesses, newest=self.checkpoint, proof=proof)
+
     def close(self) -> None:
         """Finish what was accepted, then close every file."""
+        if self.cosigning is not None:
+            self.cosigning.close()
         self._sequencer.close()
         self.engine.close()
         self.keys.close()
@@ -134,23 +154,45 @@ class Ledger:
 
     # --- recording -------------------------------------------------------------------------------------------
 
-    def record(self, command: Command, actor: Actor, *, idempotency_key: str | None = None) -> Receipt:
+    def record(
+        self,
+        command: Command,
+        actor: Actor,
+        *,
+        idempotency_key: str | None = None,
+        wait: Wait = "recorded",
+        timeout_s: float = 30.0,
+    ) -> Receipt:
         """Carry out a command and return its receipt: durable, verifiable offline.
 
         With an idempotency key the same content gives the first receipt again, for ever. Raises Refused (by name;
         `index` says where a refusal was itself recorded), Conflict after ten lost races, Busy, Stopped, StorageError.
         On StorageError the outcome is in doubt: ask again with the same idempotency key.
+
+        With `wait="cosigned"` the receipt is under a checkpoint that witnesses cosigned: at most `timeout_s` seconds
+        after it was recorded, or Uncosigned is raised, which has the receipt: the fact is recorded all the same.
         """
+        self._check_wait(wait)
         attempt = _Attempt(self, command, actor, idempotency_key)
         while (append := attempt.prepare()) is not None:
             try:
                 attempt.succeed(self._sequencer.submit(append).wait())
             except Conflict as conflict:
                 attempt.fail(conflict)
-        return attempt.receipt()
+        receipt = attempt.receipt()
+        return self.cosigned(receipt, timeout_s) if wait == "cosigned" else receipt
 
-    async def arecord(self, command: Command, actor: Actor, *, idempotency_key: str | None = None) -> Receipt:
+    async def arecord(
+        self,
+        command: Command,
+        actor: Actor,
+        *,
+        idempotency_key: str | None = None,
+        wait: Wait = "recorded",
+        timeout_s: float = 30.0,
+    ) -> Receipt:
         """The same as `record` without blocking the event loop: decided in a worker thread, awaited here."""
+        self._check_wait(wait)
         loop = asyncio.get_running_loop()
         attempt = _Attempt(self, command, actor, idempotency_key)
         while (append := await asyncio.to_thread(attempt.prepare)) is not None:
@@ -160,7 +202,14 @@ class Ledger:
                 attempt.succeed((await asyncio.shield(settled)).outcome())
             except Conflict as conflict:
                 attempt.fail(conflict)
-        return await asyncio.to_thread(attempt.receipt) if attempt.erases else attempt.receipt()
+        receipt = await asyncio.to_thread(attempt.receipt) if attempt.erases else attempt.receipt()
+        return await asyncio.to_thread(self.cosigned, receipt, timeout_s) if wait == "cosigned" else receipt
+
+    def _check_wait(self, wait: Wait) -> None:
+        if wait not in ("recorded", "cosigned"):
+            raise Invalid("wait", "is recorded or cosigned")
+        if wait == "cosigned" and (self.cosigning is None or not self.cosigning.names):
+            raise Invalid("wait", "nobody would cosign: this ledger has no witnesses")
 
     def append(self, append: Append) -> Outcome:
         """Record prepared events: the low door, for the `eventsourcing` recorder and for measuring."""
@@ -354,6 +403,33 @@ class Ledger:
         proofs = tuple(self.prove(first + i, size=checkpoint[0], tree=tree) for i in range(count))
         return Receipt(first, entries, proofs)
 
+    def cosigned(self, receipt: Receipt, timeout_s: float) -> Receipt:
+        """Wait for the witnesses; return the receipt under the first checkpoint from then on that they cosigned.
+
+        Raises Uncosigned when one has not within `timeout_s` seconds.
+        """
+        assert self.cosigning is not None
+        if missing := self.cosigning.wait_for(receipt.position, timeout_s):
+            raise Uncosigned(receipt, missing)
+        store = self.cosigning.store
+        sizes = store.sizes(above=receipt.position - 1, limit=64)
+        # The first that all cosigned, if there is one; else the first that most did.
+        size = max(sizes, key=lambda one: (len(store.of(one)), -one))
+        found = self.engine.checkpoint(size)
+        assert found is not None
+        note, tree = self.with_cosignatures(*found), self.tree()
+        proofs = (
+            LogProof(index, tree.inclusion_proof(index, size), note).encode()
+            for index in range(receipt.first, receipt.position)
+        )
+        return Receipt(receipt.first, receipt.entries, tuple(proofs))
+
+    def with_cosignatures(self, size: int, note: bytes) -> bytes:
+        """Return the checkpoint of `size` entries with every cosignature of it that was collected."""
+        if self.cosigning is None:
+            return note
+        return with_lines(note, (one.line for one in self.cosigning.store.of(size)))
+
     def recorded_under(self, idempotency_key: str) -> range | None:
         """Return the indexes of the entries that the first request under this key made, None when there was none."""
         row = self.engine.find_idempotent(self._mac(b"key", check_text(idempotency_key, "idempotency_key").encode()))
@@ -418,6 +494,8 @@ class Ledger:
         with self._grown:
             self._size = size
             self._grown.notify_all()
+        if self.cosigning is not None:
+            self.cosigning.notify(size)
 
     def _load_tile(self, level: int, n: int) -> bytes:
         hashes = self.engine.tile(level, n)
@@ -578,9 +656,11 @@ def open_ledger(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     limits: Limits | None = None,
     queue_limit: int = 4_096,
+    witnesses: Sequence[WitnessAddress] = (),
 ) -> Ledger:
     """Open the ledger in `data` for reading and recording.
 
+    The `witnesses` are asked in the background to cosign what is recorded; `Ledger.cosigning` says how that goes.
     `signer` is the key that signs it, or what reads the keys that are here: while a key is replaced two of them sign.
     Raises StorageError (absent, not ours, newer, damaged, wrong key), RolledBack when the database is older than its
     guard, Tampered when its tree is not the signed one.
@@ -595,7 +675,11 @@ def open_ledger(
         opened.append(keys)
         kept = Guard(guard or data / GUARD_FILE)
         opened.append(kept)
-        return Ledger(engine, keys, kept, signing, clock=clock, limits=limits or Limits(), queue_limit=queue_limit)
+        ledger = Ledger(engine, keys, kept, signing, clock=clock, limits=limits or Limits(), queue_limit=queue_limit)
+        opened = [ledger]
+        if witnesses or (data / COSIGNATURES_FILE).exists():
+            ledger.collect_cosignatures(CosignatureStore(data / COSIGNATURES_FILE), witnesses)
+        return ledger
     except BaseException:
         for part in opened:
             part.close()

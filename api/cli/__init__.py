@@ -1,8 +1,8 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
 One file a capability: setup (init, new-id), keys (key, rotate-key), recording (register, record, commands), orders
-(record-order, prove), people (state, lookup), history (history, replay), audit (verify, checkpoint, rebuild), witness,
-demo. A door knows no rules: it builds commands, and shows what the ledger answers.
+(record-order, prove), people (state, lookup), history (history, replay), audit (verify, checkpoint, rebuild), witness
+(witness, cosign), demo. A door knows no rules: it builds commands, and shows what the ledger answers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, fai
 _SIGN_OFF = """\
 [bold]Exit codes[/bold]: 0 done, 1 refused or not verified, 2 wrong usage or cannot start.
 
-[bold]Settings[/bold]: PROOFTRAIL_DATA, PROOFTRAIL_KEK, PROOFTRAIL_GUARD, PROOFTRAIL_MAX_ORDER_BYTES, PROOFTRAIL_TERMS.
+[bold]Settings[/bold]: PROOFTRAIL_DATA, PROOFTRAIL_KEK, PROOFTRAIL_GUARD, PROOFTRAIL_WITNESSES,
+PROOFTRAIL_MAX_ORDER_BYTES, PROOFTRAIL_TERMS.
 
 [bold]First steps[/bold]: prooftrail demo, or: prooftrail init
 """

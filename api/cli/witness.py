@@ -1,18 +1,21 @@
-"""witness: cosign the checkpoints of somebody else's ledger, on a machine of one's own."""
+"""witness, cosign: both sides of cosignatures: giving them to somebody else's ledger, asking for them for our own."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from api.cli.failure import Usage
-from api.cli.options import JsonOption
+from api.cli.failure import REFUSED, Usage
+from api.cli.options import DataOption, JsonOption, opened
 from api.cli.output import Output
 from api.settings import WITNESS_STORE_FILE, make_witness, read_witness_key
 from api.witness_server import PATH, WitnessServer
+from ledger.cosigning import WitnessStatus
 from ledger.errors import StorageError, VerificationError
 from ledger.tlog.note import Verifier
 from ledger.tlog.witness import open_witness
@@ -21,8 +24,9 @@ DEFAULT_DIRECTORY: Final = Path("prooftrail-witness")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add this command to the program."""
+    """Add these commands to the program."""
     app.command("witness")(witness)
+    app.command("cosign")(cosign)
 
 
 def witness(
@@ -89,3 +93,56 @@ def _serve(output: Output, listen: str, logs: list[str], data: Path) -> None:
         output.say(f"Witness {signer.key} listens at {shown}")
     with server:
         server.serve_forever(poll_interval=0.2)
+
+
+# --- our own ledger's witnesses -------------------------------------------------------------------------------
+
+
+def cosign(
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", min=0.0, max=3600.0, help="How long to wait at most.")
+    ] = 15.0,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask every configured witness now to cosign the last checkpoint, and show where each stands.
+
+    Example: prooftrail cosign --timeout 30
+
+    Witnesses stand in the file `witnesses` of the data directory (or $PROOFTRAIL_WITNESSES): a public key and an
+    address a line. A program that keeps the ledger open asks by itself. Exit code 1 says that one did not answer.
+    """
+    output = Output(as_json)
+    with opened(data) as (_, ledger):
+        cosigning = ledger.cosigning
+        if cosigning is None or not cosigning.names:
+            raise Usage("this ledger has no witnesses; name them in the file `witnesses` of its data directory")
+        missing = cosigning.wait_for(ledger.size(), timeout_s) if ledger.size() else []
+        found = cosigning.status()
+    if as_json:
+        output.document({"witnesses": found, "missing": missing})
+    else:
+        show_witnesses(output, found)
+        if missing:
+            output.warn(f"not cosigned yet by {', '.join(missing)}; asked again whenever the ledger is open")
+    if missing:
+        raise typer.Exit(REFUSED)
+
+
+def show_witnesses(output: Output, found: Sequence[WitnessStatus]) -> None:
+    """Print where each witness of a ledger stands."""
+    rows = [
+        (one.name, "" if one.size is None else f"{one.size:,} entries", cosigned_at(one.time_s), one.error or "")
+        for one in found
+    ]
+    output.table(("witness", "cosigned", "at (its clock)", "last failure"), rows)
+
+
+def cosigned_at(time_s: int | None) -> str:
+    """Return a witness's time as people read it; its clock may be anything."""
+    if time_s is None:
+        return ""
+    try:
+        return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{time_s} s"

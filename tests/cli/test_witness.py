@@ -5,11 +5,36 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
+from api.settings import directory_settings
+from api.witness_server import WitnessServer
+from ledger.storage.witnessed import WitnessStore, create_store
+from ledger.tlog.ask import WitnessAddress
+from ledger.tlog.cosignature import WitnessSigner, cosignatures
+from ledger.tlog.witness import Witness
 from tests.cli.conftest import Program
 from tests.tlog.test_witness import LOG, request
+
+
+@contextmanager
+def serving_for(data: Path, store: Path) -> Iterator[WitnessAddress]:
+    """Serve a witness of the ledger in `data`."""
+    create_store(store)
+    kept = WitnessStore(store)
+    signer = WitnessSigner("witness.example/w1", b"1" * 32)
+    witness = Witness(kept, signer, [directory_settings(data).signer().verifier], now=lambda: 1_790_000_000)
+    with WitnessServer(("127.0.0.1", 0), witness) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield WitnessAddress(signer.key, f"http://127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+        thread.join()
+    kept.close()
 
 
 def test_a_witness_is_made_once(program: Program, tmp_path: Path) -> None:
@@ -50,3 +75,33 @@ def test_it_serves_until_it_is_stopped_and_remembers(program: Program, tmp_path:
             answer.read()
             connection.close()
             process.kill()
+
+
+def test_cosign_asks_the_witnesses_of_the_settings(program: Program, data: Path, tmp_path: Path) -> None:
+    assert "no witnesses" in program("cosign").err
+    program("register")
+    with serving_for(data, tmp_path / "w.db") as address:
+        (data / "witnesses").write_text(f"# who watches us\n\n{address.key} {address.url}\n")
+        found = program("cosign", "--json").json
+        assert [(one["name"], one["size"]) for one in found["witnesses"]] == [("witness.example/w1", 1)]
+        assert found["missing"] == []
+        note = program("checkpoint").out
+        assert cosignatures(note.encode(), [address.key])
+        assert "witness.example/w1" in program("verify").out
+    # The witness is gone: recording goes on, and what was collected stays.
+    program("register")
+    ran = program("cosign", "--timeout", "0.3")
+    assert ran.code == 1
+    assert "not cosigned yet by witness.example/w1" in ran.err
+    ran = program("checkpoint")
+    assert ran.code == 0
+    assert "has cosigned 1 entries" in ran.err
+
+
+def test_a_wrong_file_of_witnesses_is_named_by_its_line(program: Program, data: Path) -> None:
+    key = WitnessSigner("w", bytes(32)).key
+    for line in ("x", f"{key}", f"{key} ftp://x", f"{LOG.verifier} http://x", f"{key} http://x y"):
+        (data / "witnesses").write_text(f"#\n{line}\n")
+        ran = program("checkpoint")
+        assert ran.code == 2
+        assert "line 2" in ran.err
