@@ -164,7 +164,7 @@ def test_a_rolled_back_ledger_is_told_so_by_its_witness(bench: Bench, tmp_path: 
         for _ in range(3):
             ledger.record(register(), OFFICER, wait="cosigned")
         with open_ledger(copy, kek=KEK, signer=SIGNER, clock=bench.clock, witnesses=[one]) as rolled_back:
-            for expected in ("has seen 4 entries", "has seen 4 entries", "another tree|does not extend"):
+            for expected in ("has seen 4 entries", "has seen 4 entries", "another tree", "does not extend"):
                 with pytest.raises(Uncosigned):
                     rolled_back.record(register(), OFFICER, wait="cosigned", timeout_s=0.5)
                 assert rolled_back.cosigning is not None
