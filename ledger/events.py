@@ -451,3 +451,13 @@ class SigningKeyRetired(Event, frozen=True):
 
     TOPIC: ClassVar[str] = "signing-key-retired"
     verifier: str
+
+
+@event
+class IndexCommitted(Event, frozen=True):
+    """The tag index over the `size` entries before this one, which is itself at index `size`: see `tlog.index`."""
+
+    TOPIC: ClassVar[str] = "index-committed"
+    root: Sha256Hex
+    size: Count
+    tags: Count

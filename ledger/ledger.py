@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,7 +29,16 @@ from ledger.canonical import check_text
 from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
 from ledger.cosigning import Cosigning
 from ledger.destroyed import DestroyedKeys
-from ledger.entry import Draft, draft, encode_data, event_of, parse, personal_values, with_values
+from ledger.entry import (
+    Draft,
+    draft,
+    encode_data,
+    event_of,
+    format_moment,
+    parse,
+    personal_values,
+    with_values,
+)
 from ledger.errors import (
     Busy,
     Conflict,
@@ -36,10 +46,12 @@ from ledger.errors import (
     Invalid,
     Refused,
     StorageError,
+    Tampered,
     Uncosigned,
     refused_again,
 )
 from ledger.events import Actor, Event, KeyDestroyed, SigningKeyRetired, SigningKeyRotated, Withheld
+from ledger.indexing import Indexer
 from ledger.keys import DataKey, KeyScope, KeyStore
 from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
@@ -52,8 +64,10 @@ from ledger.storage.sqlite import SqliteEngine
 from ledger.tlog.ask import WitnessAddress
 from ledger.tlog.cosignature import with_lines
 from ledger.tlog.files import LogFiles
+from ledger.tlog.index import IndexCommitment
 from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
+from ledger.tlog.tag_proof import Cut, TagProof
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
 from ledger.vocabulary import SIGNING_KEYS_TAG, EventId, KeyId, Tag, check_id, key_tag, new_id
@@ -71,6 +85,12 @@ MAX_ORIGIN: Final = 200
 
 Wait = Literal["recorded", "cosigned"]
 """What `record` waits for: that the fact is durable, or that witnesses have seen it too."""
+
+# Most events that one proof of completeness shows, unless more are asked for.
+MAX_PROVEN: Final = 10_000
+
+# How often the tag index is committed while anything is recorded, unless a setting says otherwise.
+INDEX_EVERY_S: Final = 60.0
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -97,6 +117,7 @@ class Ledger:
         clock: Callable[[], datetime],
         limits: Limits,
         queue_limit: int,
+        index_every_s: float | None,
     ) -> None:
         self.engine = engine
         self.keys = keys
@@ -119,11 +140,13 @@ class Ledger:
         self._sequencer = Sequencer(
             engine, keys, guard, signing, clock=clock, queue_limit=queue_limit, committed=self._on_committed
         )
+        self.index = Indexer(engine, self._sequencer.submit, every_s=index_every_s)
         self._sequencer.start()
         try:
             # A key store restored from an older backup replays the destructions it missed before anything is served.
             self.carry_out_erasures()
         except BaseException:
+            self.index.close()
             self._sequencer.close()
             raise
 
@@ -139,6 +162,7 @@ class Ledger:
         """Finish what was accepted, then close every file."""
         if self.cosigning is not None:
             self.cosigning.close()
+        self.index.close()
         self._sequencer.close()
         self.engine.close()
         self.keys.close()
@@ -394,6 +418,52 @@ class Ledger:
         tree = tree or self.tree()
         return LogProof(index, tree.inclusion_proof(index, checkpoint[0]), checkpoint[1]).encode()
 
+    def commit_index(self) -> IndexCommitment:
+        """Commit the tag index over everything recorded by now, unless that is done; return the last commitment.
+
+        Appends go on meanwhile. Raises Tampered when entries and index do not fit, Busy, Stopped, StorageError.
+        """
+        return self.index.commit()
+
+    def prove_tag(self, tag: Tag, *, as_of: datetime | None = None, limit: int = MAX_PROVEN) -> TagProof:
+        """Return the proof that certain events are all that carry `tag` by now, or that there is none.
+
+        The index is committed first if it does not cover everything yet. With `as_of`, a moment in the past, the
+        history is also cut there. Raises Invalid for a moment that is not past or before the first entry and for a tag
+        of more than `limit` events, Tampered, Busy, Stopped, StorageError.
+        """
+        check_text(tag, "tag")
+        if not tag:
+            raise Invalid("tag", "is not empty")
+        moment = None if as_of is None else format_moment(as_of)
+        if moment is not None and moment >= format_moment(self._clock()):
+            raise Invalid("as_of", "is not past yet: a moment is proven once something was recorded after it")
+        committed, proof = self.index.prove(tag, after=moment)
+        count = 0 if proof.end is None or proof.end_key is not None else proof.end.n
+        if count > limit:
+            raise Invalid("tag", f"has {count} events; a proof of all of them shows at most {limit}")
+        found = self.engine.select((QueryItem((), (tag,)),), end=committed.size)
+        entries = tuple(stored.entry for stored in found)
+        tree = self.tree()
+        inclusion = self.prove(committed.size, size=committed.size + 1, tree=tree)
+        cut = None if moment is None else self._cut(moment, committed.size, LogProof.parse(inclusion).checkpoint, tree)
+        made = TagProof(tag, entries, self.entry(committed.size), inclusion, proof.encode(), cut)
+        # A stranger will do the same: what does not hold is not handed out.
+        made.verify([key.verifier for key in self.log_keys().keys], self.origin)
+        return made
+
+    def _cut(self, moment: str, end: int, checkpoint: bytes, tree: TreeView) -> Cut:
+        """Return the cut of the log at a moment before the entry at `end`."""
+        size = bisect_right(range(end), moment, key=lambda index: parse(self.entry(index)).recorded_at)
+        if size == 0:
+            raise Invalid("as_of", "is before the first entry")
+        # What shares a moment shares a transaction, or follows it: a checkpoint was signed exactly here.
+        found = self.engine.checkpoint(size)
+        if found is None or found[0] != size:
+            raise Tampered("checkpoint", f"the one of {size} entries is missing; run `prooftrail verify`")
+        later = self.log_keys().open(checkpoint)
+        return Cut(moment, found[1], tree.consistency_proof(size, later.size))
+
     def receipt(self, first: int, count: int) -> Receipt:
         """Return again the receipt of the `count` entries from `first`, under the checkpoint of their transaction."""
         checkpoint = self.engine.checkpoint(first + count)
@@ -494,6 +564,7 @@ class Ledger:
         with self._grown:
             self._size = size
             self._grown.notify_all()
+        self.index.grown()
         if self.cosigning is not None:
             self.cosigning.notify(size)
 
@@ -656,9 +727,12 @@ def open_ledger(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     limits: Limits | None = None,
     queue_limit: int = 4_096,
+    index_every_s: float | None = INDEX_EVERY_S,
     witnesses: Sequence[WitnessAddress] = (),
 ) -> Ledger:
-    """Open the ledger in `data` for reading and recording.
+    """Open the ledger in `data` for reading and recording. A ledger of an older version is brought to this one.
+
+    The tag index is committed every `index_every_s` seconds while anything is recorded; None leaves it to whoever asks.
 
     The `witnesses` are asked in the background to cosign what is recorded; `Ledger.cosigning` says how that goes.
     `signer` is the key that signs it, or what reads the keys that are here: while a key is replaced two of them sign.
@@ -675,7 +749,10 @@ def open_ledger(
         opened.append(keys)
         kept = Guard(guard or data / GUARD_FILE)
         opened.append(kept)
-        ledger = Ledger(engine, keys, kept, signing, clock=clock, limits=limits or Limits(), queue_limit=queue_limit)
+        ledger = Ledger(
+            engine, keys, kept, signing,
+            clock=clock, limits=limits or Limits(), queue_limit=queue_limit, index_every_s=index_every_s,
+        )  # fmt: skip
         opened = [ledger]
         if witnesses or (data / COSIGNATURES_FILE).exists():
             ledger.collect_cosignatures(CosignatureStore(data / COSIGNATURES_FILE), witnesses)

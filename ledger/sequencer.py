@@ -29,6 +29,7 @@ from ledger.errors import (
     Stopped,
     StorageError,
     Tampered,
+    VerificationError,
 )
 from ledger.keys import KeyStore, lost_keys
 from ledger.sealing import Box
@@ -74,6 +75,18 @@ class Append(msgspec.Struct, frozen=True):
         return sum(len(box.bytes) for boxes in self.boxes for box in boxes)
 
 
+class Deferred(msgspec.Struct, frozen=True):
+    """An append that can only be made under the write lock, at the very end of the log: it begins its transaction.
+
+    What `make` changes in the transaction is committed with it. Conflict and VerificationError settle it alone.
+    """
+
+    make: Callable[[Transaction], Append]
+
+    def size_bytes(self) -> int:
+        return 0
+
+
 class Committed(msgspec.Struct, frozen=True):
     """What became of an append: its entries, and what proves them under the checkpoint of their transaction."""
 
@@ -101,7 +114,7 @@ class Ticket:
 
     __slots__ = ("_done", "_error", "_lock", "_outcome", "append")
 
-    def __init__(self, append: Append, done: Callable[[Ticket], None] | None = None) -> None:
+    def __init__(self, append: Append | Deferred, done: Callable[[Ticket], None] | None = None) -> None:
         self.append = append
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
@@ -162,6 +175,8 @@ class _Queue:
         """Return the tickets for one transaction, and whether the queue is closed and empty now."""
         taken: list[Ticket] = []
         while self._tickets and len(taken) < most and most_bytes > 0:
+            if taken and isinstance(self._tickets[0].append, Deferred):
+                break
             ticket = self._tickets.popleft()
             most_bytes -= ticket.append.size_bytes()
             taken.append(ticket)
@@ -253,10 +268,11 @@ class Sequencer:
         elif self._stopped is None:
             self._stopped = StorageError("the ledger is closed")
 
-    def submit(self, append: Append, done: Callable[[Ticket], None] | None = None) -> Ticket:
+    def submit(self, append: Append | Deferred, done: Callable[[Ticket], None] | None = None) -> Ticket:
         """Queue an append. Raises Busy when the queue is full and Stopped after a failure; then nothing was queued."""
-        assert append.drafts
-        assert len(append.boxes) == len(append.drafts)
+        if isinstance(append, Append):
+            assert append.drafts
+            assert len(append.boxes) == len(append.drafts)
         ticket = Ticket(append, done)
         # Under the lock nothing is queued behind the last look that the closing thread takes.
         with self._submitting:
@@ -323,13 +339,14 @@ class Sequencer:
 
     # --- one transaction -------------------------------------------------------------------------------------
 
-    def _commit(self, appends: Sequence[Append]) -> list[Outcome | LedgerError]:
+    def _commit(self, waiting: Sequence[Append | Deferred]) -> list[Outcome | LedgerError]:
         with self._guard.lock():
             with self._engine.begin() as transaction:
                 if transaction.head.size != self._tree.size:
                     # Another process appended since our last transaction.
                     self._load(transaction.head)
                 self._check_guard(transaction.head)
+                appends, unmade = _made(waiting, transaction)
                 # New keys are durable before the first event under them. A crash after this leaves unused keys.
                 lost = self._keys.persist([key for append in appends for key in append.new_keys])
                 before = self._tree.snapshot()
@@ -337,7 +354,7 @@ class Sequencer:
                     outcomes, pending = self._decide(transaction, appends, lost)
                     keys = pending.keys
                     if not pending.rows:
-                        return [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
+                        return unmade + [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
                     size = self._tree.size
                     checkpoint = Checkpoint(self._engine.origin, size, self._tree.root())
                     note = self._signing.sign(checkpoint, keys)
@@ -356,7 +373,7 @@ class Sequencer:
         self._heads.update(pending.heads)
         self.view = TreeView(self._tree)
         self._committed(pending.rows, size)
-        return [Committed(*o, note, self.view) if isinstance(o, tuple) else o for o in outcomes]
+        return unmade + [Committed(*o, note, self.view) if isinstance(o, tuple) else o for o in outcomes]
 
     def _decide(
         self, transaction: Transaction, appends: Sequence[Append], lost: set[KeyId]
@@ -532,6 +549,21 @@ class Sequencer:
         if hashes is None:
             raise Tampered("tree", f"tile {level}/{n} is missing")
         return hashes
+
+
+def _made(
+    waiting: Sequence[Append | Deferred], transaction: Transaction
+) -> tuple[list[Append], list[Outcome | LedgerError]]:
+    """Return the appends of a transaction, the deferred one that may begin it made; or why that cannot be made now."""
+    appends = [append for append in waiting if isinstance(append, Append)]
+    unmade: list[Outcome | LedgerError] = []
+    if len(appends) < len(waiting):
+        (first,) = (append for append in waiting if isinstance(append, Deferred))
+        try:
+            appends.insert(0, first.make(transaction))
+        except (Conflict, VerificationError) as error:
+            unmade.append(error)
+    return appends, unmade
 
 
 def _may_match(item: QueryItem, after: int, size: int, heads: dict[Tag, TagHead]) -> bool:

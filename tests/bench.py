@@ -87,6 +87,7 @@ class Bench:
             clock=self.clock,
             limits=self.limits,
             queue_limit=self.queue_limit,
+            index_every_s=None,
         )
 
     def reopen(self) -> Ledger:

@@ -34,6 +34,7 @@ PERMANENT: dict[str, tuple[int, tuple[str, ...], str | None]] = {
     "personal-data-erased": (1, (), None),
     "signing-key-rotated": (1, (), None),
     "signing-key-retired": (1, (), None),
+    "index-committed": (1, (), None),
 }
 
 COMMANDS = [

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from ledger.sealing import Box
+from ledger.storage.tag_store import TagIndexStore, TagIndexWriter
 from ledger.vocabulary import KeyId, Tag
 
 # Rows that one read takes from the store at a time: flat memory whatever the size of the answer.
@@ -115,9 +116,13 @@ class Condition(msgspec.Struct, frozen=True):
 
 
 class Transaction(ABC):
-    """The one writer's transaction. Leaving without `commit` undoes everything."""
+    """The one writer's transaction. Leaving without `commit` undoes everything.
+
+    `tag_index` is the stored tag index as this transaction sees it; what is changed there is committed with the rest.
+    """
 
     head: Head
+    tag_index: TagIndexWriter
 
     @abstractmethod
     def tag_heads(self, tags: Collection[Tag]) -> dict[Tag, TagHead]:
@@ -149,10 +154,14 @@ class Transaction(ABC):
 
 
 class Engine(ABC):
-    """A store of one ledger. Reads may run in any thread beside the writer and see committed batches whole."""
+    """A store of one ledger. Reads may run in any thread beside the writer and see committed batches whole.
+
+    `tag_index` is the stored tag index, beside the log and derived from it: see `tag_store`.
+    """
 
     origin: str
     verifier: str
+    tag_index: TagIndexStore
 
     @abstractmethod
     def begin(self) -> Transaction:
@@ -173,6 +182,10 @@ class Engine(ABC):
     @abstractmethod
     def entry(self, index: int) -> bytes | None:
         """Return an entry, or None beyond the end."""
+
+    @abstractmethod
+    def last_of_type(self, type: str, end: int) -> Stored | None:
+        """Return the last entry of a type with index < `end`, or None."""
 
     @abstractmethod
     def leaves(self, first: int, end: int) -> list[bytes]:

@@ -43,10 +43,14 @@ from ledger.storage.engine import (
     TagRow,
     Transaction,
 )
+from ledger.storage.sqlite_tags import SqliteTagStore, SqliteTagWriter
 from ledger.tlog.merkle import MAX_SIZE
 from ledger.vocabulary import KeyId, Tag
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+
+# What each version added to the one before it, by the numbers of the files in sql/sqlite.
+_ADDED: Final = {2: range(25, 29)}
 
 _Row = TypeVar("_Row")
 
@@ -54,6 +58,7 @@ _Row = TypeVar("_Row")
 WRITER_CACHE_KIB: Final = 131_072
 READER_CACHE_KIB: Final = 16_384
 
+_OBJECTS: Final = "SELECT count(*) FROM sqlite_schema"
 _HEAD: Final = "SELECT idx, entry FROM events ORDER BY idx DESC LIMIT 1"
 _TAG_HEAD: Final = "SELECT n, idx FROM event_tags WHERE tag = ? ORDER BY idx DESC LIMIT 1"
 
@@ -85,15 +90,18 @@ class SqliteEngine(Engine):
         self._idle_lock = threading.Lock()
         self._closed = False
         self._writer = self._connect(cache_kib=WRITER_CACHE_KIB)
-        with storage_errors(self._path):
-            row = self._writer.execute("SELECT origin, verifier FROM ledger").fetchone()
-            strange = list(strange_objects(self._writer, self._path, _schema()))
-        if strange:
+        try:
+            with storage_errors(self._path):
+                _migrate(self._writer, self._path)
+                row = self._writer.execute("SELECT origin, verifier FROM ledger").fetchone()
+                _check_schema(self._writer, self._path, SCHEMA_VERSION)
+        except BaseException:
             self._writer.close()
-            raise Tampered("schema", "; ".join(strange))
+            raise
         if row is None:
             raise StorageError(f"{path}: `prooftrail init` was interrupted here; remove the directory and run it again")
         self.origin, self.verifier = row
+        self.tag_index = SqliteTagStore(self._rows, self._writer, self._write_lock, path)
 
     @classmethod
     def create(cls, path: Path, *, origin: str, verifier: str) -> SqliteEngine:
@@ -102,10 +110,12 @@ class SqliteEngine(Engine):
         try:
             with storage_errors(path):
                 connection.execute("BEGIN IMMEDIATE")
-                if not connection.execute("SELECT count(*) FROM sqlite_schema").get:
+                if not connection.execute(_OBJECTS).get:
                     for statement in _schema():
                         connection.execute(statement)
                     connection.execute("INSERT INTO ledger VALUES (1, ?, ?)", (origin, verifier))
+                    # An older program may have been interrupted here before any of its tables was made.
+                    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 connection.execute("COMMIT")
         finally:
             connection.close()
@@ -150,6 +160,14 @@ class SqliteEngine(Engine):
             else:
                 found = _merge([self._pages(stream, after, page) for stream in streams])
         return found if limit is None else _first(found, limit)
+
+    def last_of_type(self, type: str, end: int) -> Stored | None:
+        code = self._code(type)
+        if code is None:
+            return None
+        by_type = "SELECT idx, entry FROM events INDEXED BY events_by_type WHERE type = ? AND idx < ?"
+        row = self._read(f"{by_type} ORDER BY idx DESC LIMIT 1", code, end)
+        return None if row is None else Stored(row[0], row[1])
 
     def leaves(self, first: int, end: int) -> list[bytes]:
         return [
@@ -334,6 +352,7 @@ class SqliteTransaction(Transaction):
         self._types = types
         self._new_types: dict[str, int] = {}
         self._types_read = False
+        self.tag_index = SqliteTagWriter(connection, path)
 
     def __enter__(self) -> SqliteTransaction:
         self._lock.acquire()
@@ -500,6 +519,43 @@ def _first(found: Iterator[Stored], limit: int) -> Iterator[Stored]:
         yield stored
 
 
+def _migrate(connection: apsw.Connection, path: Path) -> None:
+    """Bring a ledger of an older version to this one: whole or not at all, and only if it is what that version made.
+
+    Safe when several processes open it at once: whoever comes second finds it done.
+    """
+    if connection.pragma("user_version") == SCHEMA_VERSION or not connection.execute(_OBJECTS).get:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for version in range(int(connection.pragma("user_version")) + 1, SCHEMA_VERSION + 1):
+            _check_schema(connection, path, version - 1)
+            for statement in _schema_files(_ADDED[version]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _check_schema(connection: apsw.Connection, path: Path, version: int) -> None:
+    """Raise Tampered unless the schema is the one that `version` made."""
+    later = {number for added, numbers in _ADDED.items() if added > version for number in numbers}
+    strange = list(strange_objects(connection, path, _schema_files(set(range(1, 100)) - later)))
+    if strange:
+        raise Tampered("schema", "; ".join(strange))
+
+
 def _schema() -> list[str]:
-    files = resources.files("ledger.storage").joinpath("sql", "sqlite").iterdir()
-    return [file.read_text() for file in sorted(files, key=lambda file: file.name) if file.name.endswith(".sql")]
+    return _schema_files(range(1, 100))
+
+
+def index_schema() -> list[str]:
+    """Return the SQL of the tables of the tag index alone, for a scratch index."""
+    return _schema_files(_ADDED[2])
+
+
+def _schema_files(numbers: Collection[int]) -> list[str]:
+    files = sorted(resources.files("ledger.storage").joinpath("sql", "sqlite").iterdir(), key=lambda file: file.name)
+    return [file.read_text() for file in files if file.name.endswith(".sql") and int(file.name[:2]) in numbers]

@@ -15,6 +15,7 @@ import pytest
 
 from ledger.errors import RolledBack, Stopped
 from ledger.storage.connect import LEDGER_APPLICATION_ID, connect
+from ledger.storage.sqlite import SCHEMA_VERSION
 from ledger.tlog.checkpoint import open_checkpoint
 from tests.faults.ledger_store import DATABASE, GUARD, KEYS, ORIGIN, SIGNER, LedgerStore
 from tests.faults.store import Ack, Oracle
@@ -41,7 +42,7 @@ def aged(disk: Path) -> tuple[Path, Path, list[Ack]]:
 
 
 def execute(path: Path, *statements: str) -> None:
-    connection = connect(path, application_id=LEDGER_APPLICATION_ID, version=1)
+    connection = connect(path, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION)
     try:
         for statement in statements:
             connection.execute(statement)
@@ -50,7 +51,7 @@ def execute(path: Path, *statements: str) -> None:
 
 
 def query(path: Path, sql: str) -> list[tuple[str, str]]:
-    connection = connect(path, application_id=LEDGER_APPLICATION_ID, version=1)
+    connection = connect(path, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION)
     try:
         return [(str(name), str(text)) for name, text in connection.execute(sql).fetchall()]
     finally:

@@ -19,6 +19,7 @@ import pytest
 from ledger.commands import DecideErasure, DestroyKeys
 from ledger.events import ClassDecision
 from ledger.storage.connect import KEYS_APPLICATION_ID, LEDGER_APPLICATION_ID, connect
+from ledger.storage.sqlite import SCHEMA_VERSION
 from ledger.tlog import fsck
 from ledger.vocabulary import ErasureOutcome, RetentionClass, Word
 from tests.faults.conftest import MUTATIONS
@@ -106,7 +107,7 @@ class Administrator:
 
     def __init__(self, directory: Path, rng: random.Random) -> None:
         self._rng = rng
-        self._connection = connect(directory / DATABASE, application_id=LEDGER_APPLICATION_ID, version=1)
+        self._connection = connect(directory / DATABASE, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION)
         self._triggers = self.rows("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
 
     def rows(self, sql: str, *parameters: Any) -> list[Row]:
@@ -246,7 +247,7 @@ def test_what_is_said_not_to_be_found_is_not(disk: Path, healthy: dict[str, byte
 def test_a_tag_row_of_an_entry_that_is_not_there_is_named(disk: Path, healthy: dict[str, bytes], index: int) -> None:
     """It would become the previous event of the next one, in an entry that can never be corrected."""
     materialise(healthy, disk / "scratch")
-    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=1)
+    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION)
     connection.execute("INSERT INTO event_tags SELECT tag, ?, 900, type FROM event_tags LIMIT 1", (index,))
     connection.close()
     assert found(disk / "scratch") == [f"tags: entry {index} is filed under tags but is not there"]
@@ -256,7 +257,7 @@ def test_a_tag_row_of_an_entry_that_is_not_there_is_named(disk: Path, healthy: d
 def test_a_checkpoint_of_entries_that_are_not_there_is_named(disk: Path, healthy: dict[str, bytes], size: int) -> None:
     """The transaction that ends there one day could not be recorded."""
     materialise(healthy, disk / "scratch")
-    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=1)
+    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION)
     connection.execute("INSERT INTO checkpoints SELECT ?, note FROM checkpoints ORDER BY size DESC LIMIT 1", (size,))
     connection.close()
     (named,) = found(disk / "scratch")
@@ -265,7 +266,7 @@ def test_a_checkpoint_of_entries_that_are_not_there_is_named(disk: Path, healthy
 
 def test_a_checkpoint_of_no_entries_is_named(disk: Path, healthy: dict[str, bytes]) -> None:
     materialise(healthy, disk / "scratch")
-    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=1)
+    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION)
     connection.execute("INSERT INTO checkpoints SELECT 0, note FROM checkpoints LIMIT 1")
     connection.close()
     assert found(disk / "scratch") == ["checkpoint: checkpoint 0 is not signed for the entries that it covers"]
@@ -289,7 +290,7 @@ def test_a_key_store_that_is_ahead_of_the_log_does_not_keep_erasures_from_being_
 
 def test_a_sealed_row_of_an_entry_that_is_not_there_is_named(disk: Path, healthy: dict[str, bytes]) -> None:
     materialise(healthy, disk / "scratch")
-    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=1)
+    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION)
     connection.execute("INSERT INTO sealed SELECT 10000, key_id, box FROM sealed LIMIT 1")
     connection.close()
     assert found(disk / "scratch") != []
@@ -306,7 +307,7 @@ def test_a_sealed_row_of_an_entry_that_is_not_there_is_named(disk: Path, healthy
 )
 def test_a_changed_schema_is_named(disk: Path, healthy: dict[str, bytes], statement: str) -> None:
     materialise(healthy, disk / "scratch")
-    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=1)
+    connection = connect(disk / "scratch" / DATABASE, application_id=LEDGER_APPLICATION_ID, version=SCHEMA_VERSION)
     connection.execute(statement)
     connection.close()
     assert found(disk / "scratch") != []
