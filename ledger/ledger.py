@@ -410,6 +410,10 @@ class Ledger:
         """Return the log as it is now in the files of C2SP tlog-tiles, for whoever audits or serves it."""
         return LogFiles(self.engine, self.tree())
 
+    def tree_at(self, size: int) -> TreeView:
+        """Return the tree of the first `size` entries, for proofs and files. Raises Invalid beyond the end."""
+        return TreeView(Tree.load(size, self._load_tile, self.engine.leaves))
+
     def prove(self, index: int, *, size: int | None = None, tree: TreeView | None = None) -> bytes:
         """Return the tlog-proof of an entry under the first checkpoint of at least `size` entries (the last one)."""
         checkpoint = self.engine.checkpoint(size)
@@ -493,6 +497,14 @@ class Ledger:
             for index in range(receipt.first, receipt.position)
         )
         return Receipt(receipt.first, receipt.entries, tuple(proofs))
+
+    def cosigned_size(self) -> int:
+        """Return the size of the newest checkpoint that every witness of this ledger has cosigned, 0 when none is."""
+        if self.cosigning is None:
+            return 0
+        store, wanted = self.cosigning.store, {one.key for one in self.cosigning.status()}
+        found = (size for size in store.sizes(newest=True, limit=1_000))
+        return next((size for size in found if wanted <= {one.witness for one in store.of(size)}), 0)
 
     def with_cosignatures(self, size: int, note: bytes) -> bytes:
         """Return the checkpoint of `size` entries with every cosignature of it that was collected."""

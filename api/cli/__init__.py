@@ -1,8 +1,9 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
 One file a capability: setup (init, new-id), keys (key, rotate-key), recording (register, record, commands), orders
-(record-order, prove), people (state, lookup), history (history, replay), audit (verify, checkpoint, rebuild), witness
-(witness, cosign), demo. A door knows no rules: it builds commands, and shows what the ledger answers.
+(record-order, prove), people (state, lookup), history (history, replay), audit (verify, checkpoint, rebuild), publish
+(export-log, audit), witness (witness, cosign), demo. A door knows no rules: it builds commands, and shows what the
+ledger answers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import audit, demo, history, keys, orders, people, recording, setup, witness
+from api.cli import audit, demo, history, keys, orders, people, publish, recording, setup, witness
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
@@ -99,7 +100,7 @@ def _program(
     pass
 
 
-for capability in (setup, keys, recording, orders, people, history, audit, witness, demo):
+for capability in (setup, keys, recording, orders, people, history, audit, publish, witness, demo):
     capability.add_to(app)
 
 
