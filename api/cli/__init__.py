@@ -2,8 +2,8 @@
 
 One file a capability: setup (init, new-id), keys (key, rotate-key), recording (register, record, commands), orders
 (record-order, prove), people (state, lookup), history (history, replay), audit (verify, checkpoint, rebuild), publish
-(export-log, audit), witness (witness, cosign), demo. A door knows no rules: it builds commands, and shows what the
-ledger answers.
+(export-log, audit), accuse, witness (witness, cosign), demo. A door knows no rules: it builds commands, and shows what
+the ledger answers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import audit, demo, history, keys, orders, people, publish, recording, setup, witness
+from api.cli import accuse, audit, demo, history, keys, orders, people, publish, recording, setup, witness
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
@@ -100,7 +100,7 @@ def _program(
     pass
 
 
-for capability in (setup, keys, recording, orders, people, history, audit, publish, witness, demo):
+for capability in (setup, keys, recording, orders, people, history, audit, publish, accuse, witness, demo):
     capability.add_to(app)
 
 

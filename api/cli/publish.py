@@ -90,7 +90,7 @@ def audit_log(
     holds; 1 something does not, and is named; 2 wrong usage, or a file cannot be read.
     """
     output = Output(as_json)
-    logs = [_key(one) for one in keys or []]
+    logs = [parse_key(one) for one in keys or []]
     seers = [_witness(one) for one in witnesses or []]
     with open_source(place) as source, AuditState(state) as remembered:
         if not logs and remembered.audited() is None:
@@ -143,7 +143,7 @@ def _show(output: Output, report: AuditReport) -> None:
         )
 
 
-def _key(text: str) -> Verifier:
+def parse_key(text: str) -> Verifier:
     try:
         return Verifier.parse(_line(text))
     except VerificationError:

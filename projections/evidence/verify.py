@@ -3,6 +3,7 @@
 """Verify an evidence package of a Prooftrail ledger, offline, with nothing but Python 3.9 or later.
 
     python3 verify.py PACKAGE.zip --key KEY [--json] [--extract DIR]
+    python3 verify.py ACCUSATION.json --key KEY [--key FORMER_KEY] [--json]
 
 KEY is the ledger's public key, `<name>+<8 hex digits>+<base64>`, or a file that holds it. Get the key and this
 program from the ledger's publisher, never from the package: whoever forged one would have forged the other two.
@@ -1078,6 +1079,288 @@ def _base_point() -> Point:
 _BASE = _base_point()
 
 
+# --- Accusations: two things that a log signed and that cannot both be true -----------------------------------
+#
+#     {"claim":…,"evidence":{…},"kind":"accusation","ledger":…,"v":1}           canonical JSON
+#
+#     two-roots      checkpoints: [note, note]                  one size, two root hashes
+#     not-extended   checkpoints: [older, newer], root, proof   the newer one extends another tree of that size
+#     two-hashes     entries: [proven, proven]                  one place of the tree has two hashes
+#     counters       entries: [proven, proven], tag             their counts of a tag contradict each other
+#     times          entries: [proven, proven]                  the later one was recorded before the earlier one
+#     beyond-count   entries: [proven], index, tag              the tag index covers the entry and counts less events
+#
+# A proven entry is {"entry":…,"proof":…}, its text and its tlog-proof; `index` has the index proof in "state" too.
+
+MAX_ACCUSATION_BYTES = 8 * 1024 * 1024
+_INDEX_TYPE = "index-committed"
+
+
+class Proven(NamedTuple):
+    """An entry of an accusation that stands in the log, under a checkpoint that the ledger signed."""
+
+    line: bytes
+    entry: Entry
+    checkpoint: Checkpoint
+    proof: list[bytes]
+
+
+def verify_accusation(data: bytes, keys: list[Key]) -> str:
+    """Return in words what cannot be true of the ledger with these keys. Raises Failed when the accusation fails."""
+    # (1) One form, one claim, about the ledger of these keys.
+    value = parse_canonical(data, "the accusation", MAX_ACCUSATION_BYTES)
+    if not isinstance(value, dict) or set(value) != {"claim", "evidence", "kind", "ledger", "v"}:
+        raise Failed("the accusation has other members than claim, evidence, kind, ledger and v")
+    if not _is_version(value["v"]) or value["kind"] != "accusation":
+        raise Failed("the accusation is of a kind or version that this program does not know")
+    claim, evidence = _text(value["claim"], "the accusation"), value["evidence"]
+    if any(key.name != value["ledger"] for key in keys):
+        raise Failed("the accusation is about another ledger than that of the key")
+    if claim not in _ACCUSATIONS:
+        raise Failed("the accusation makes a claim that this program does not know")
+    members, check = _ACCUSATIONS[claim]
+    if not isinstance(evidence, dict) or set(evidence) != members:
+        raise Failed("the evidence has other members than " + ", ".join(sorted(members)))
+    # (2) The ledger signed both sides, and (3) they contradict each other.
+    return check(evidence, keys)
+
+
+def _accuse_two_roots(evidence: dict[str, Json], keys: list[Key]) -> str:
+    one, other = _accused_checkpoints(evidence, keys)
+    if one.size != other.size or one.root == other.root:
+        raise Failed("these are not two root hashes of one size")
+    return f"two logs of {one.size} entries were signed: their root hashes differ"
+
+
+def _accuse_not_extended(evidence: dict[str, Json], keys: list[Key]) -> str:
+    older, newer = _accused_checkpoints(evidence, keys)
+    root, proof = _accused_hash(evidence["root"]), evidence["proof"]
+    if not isinstance(proof, list) or len(proof) > MAX_PROOF_HASHES + 1:
+        raise Failed("the proof is not a list of hashes")
+    if root == older.root or not 0 < older.size < newer.size:
+        raise Failed("the older log is extended as it should be")
+    # The newer tree proves by itself which tree of the older one's size it extends: not the one that was signed.
+    check_extension(older.size, root, newer, [_accused_hash(item) for item in proof])
+    return f"the log of {newer.size} entries does not extend the log of {older.size} entries: history was changed"
+
+
+def _accuse_two_hashes(evidence: dict[str, Json], keys: list[Key]) -> str:
+    one, other = (_complete_subtrees(proven) for proven in _accused_entries(evidence, 2, keys))
+    differing = [place for place in one if place in other and one[place] != other[place]]
+    if not differing:
+        raise Failed("the two proofs agree wherever they speak of the same place of the tree")
+    height, n = min(differing)
+    if height == 0:
+        return f"the log has two entries at index {n}"
+    return f"the log has two histories of the entries {n << height} to {((n + 1) << height) - 1}"
+
+
+def _accuse_counters(evidence: dict[str, Json], keys: list[Key]) -> str:
+    one, other = (proven.entry for proven in _accused_entries(evidence, 2, keys))
+    tag = _text(evidence["tag"], "the evidence")
+    if one.index > other.index:
+        one, other = other, one
+    if one.index == other.index or tag not in one.tags or tag not in other.tags:
+        raise Failed("the entries are not two that carry this tag")
+    (first, _), (second, before) = one.tags[tag], other.tags[tag]
+    if second <= first:
+        why = "the later one has no higher count of a tag"
+    elif second - first > other.index - one.index:
+        why = "there are not enough entries between them for the events of a tag that are counted there"
+    elif (second == first + 1) != (before == one.index):
+        why = "the one does not follow the other as its previous event of a tag"
+    else:
+        raise Failed("the entries do not contradict each other about this tag")
+    return f"entries {one.index} and {other.index} contradict each other: {why}"
+
+
+def _accuse_times(evidence: dict[str, Json], keys: list[Key]) -> str:
+    one, other = (proven.entry for proven in _accused_entries(evidence, 2, keys))
+    if not (one.index < other.index and one.recorded_at > other.recorded_at):
+        raise Failed("the times are in order")
+    return f"entry {other.index} says that it was recorded before entry {one.index}, which precedes it"
+
+
+def _accuse_beyond_count(evidence: dict[str, Json], keys: list[Key]) -> str:
+    (found,) = _accused_entries(evidence, 1, keys)
+    tag, index = _text(evidence["tag"], "the evidence"), evidence["index"]
+    if not isinstance(index, dict) or set(index) != {"entry", "proof", "state"}:
+        raise Failed("the evidence has no valid index")
+    committed = _accused_entry({"entry": index["entry"], "proof": index["proof"]}, keys)
+    root, size = _index_root(committed), committed.entry.index
+    count = _index_count(_text(index["state"], "the evidence").encode("utf-8"), keys[0].name, tag, root)
+    n, _ = found.entry.tags.get(tag, (0, None))
+    if found.entry.index >= size or n <= count:
+        raise Failed("the index may well count this entry")
+    return (
+        f"entry {found.entry.index} is event {n} of its tag, but the index over {size} entries, "
+        f"this one among them, counts {count}: it was left out"
+    )
+
+
+_ACCUSATIONS = {
+    "two-roots": ({"checkpoints"}, _accuse_two_roots),
+    "not-extended": ({"checkpoints", "proof", "root"}, _accuse_not_extended),
+    "two-hashes": ({"entries"}, _accuse_two_hashes),
+    "counters": ({"entries", "tag"}, _accuse_counters),
+    "times": ({"entries"}, _accuse_times),
+    "beyond-count": ({"entries", "index", "tag"}, _accuse_beyond_count),
+}
+
+
+def _accused_checkpoints(evidence: dict[str, Json], keys: list[Key]) -> list[Checkpoint]:
+    notes = evidence["checkpoints"]
+    if not isinstance(notes, list) or len(notes) != 2:
+        raise Failed("the evidence has not two checkpoints")
+    return [open_by_any(_text(note, "the evidence").encode("utf-8"), keys) for note in notes]
+
+
+def _accused_entries(evidence: dict[str, Json], count: int, keys: list[Key]) -> list[Proven]:
+    entries = evidence["entries"]
+    if not isinstance(entries, list) or len(entries) != count:
+        raise Failed(f"the evidence has not {count} entries")
+    return [_accused_entry(item, keys) for item in entries]
+
+
+def _accused_entry(value: Json, keys: list[Key]) -> Proven:
+    if not isinstance(value, dict) or set(value) != {"entry", "proof"}:
+        raise Failed("an entry of the evidence is not an entry and its proof")
+    line, proof = (_text(value[name], "the evidence").encode("utf-8") for name in ("entry", "proof"))
+    head, _, note = proof.partition(b"\n\n")
+    named = re.match(rb"c2sp\.org/tlog-proof@v1\nindex (0|[1-9][0-9]{0,15})(?:\n|$)", head)
+    if not named:
+        raise Failed("a proof of the evidence is not a tlog-proof that names its index on the second line")
+    index, checkpoint = int(named.group(1)), open_by_any(note, keys)
+    hashes = parse_proof(proof, index, note)
+    check_inclusion(line, index, checkpoint, hashes)
+    return Proven(line, parse_entry(line, index, keys[0].name), checkpoint, hashes)
+
+
+def _accused_hash(value: Json) -> bytes:
+    node = _unbase64(_text(value, "the evidence"), "a hash")
+    if len(node) != 32:
+        raise Failed("a hash of the evidence is not 32 bytes")
+    return node
+
+
+def open_by_any(note: bytes, keys: list[Key]) -> Checkpoint:
+    """Return the checkpoint that at least one of the ledger's keys signed; each signature must hold. Raises Failed."""
+    _, signatures = _split_note(note)
+    there = [key for key in keys if any((name, id) == (key.name, key.id) for name, id, _ in signatures)]
+    if not there:
+        raise Failed("a checkpoint is not signed by the ledger's key")
+    opened = [open_checkpoint(note, key) for key in there]
+    return opened[0]
+
+
+def check_extension(size: int, root: bytes, newer: Checkpoint, proof: list[bytes]) -> None:
+    """Raise Failed unless `newer` extends the tree (size, root), 0 < size < newer.size. RFC 9162 §2.1.4.2."""
+    path = [root, *proof] if size & (size - 1) == 0 else list(proof)
+    if not path:
+        raise Failed("the consistency proof is too short")
+    first, last = size - 1, newer.size - 1
+    while first & 1:
+        first, last = first >> 1, last >> 1
+    old = new = path[0]
+    for node in path[1:]:
+        if last == 0:
+            raise Failed("the consistency proof is too long")
+        if first & 1 or first == last:
+            old = hashlib.sha256(b"\x01" + node + old).digest()
+            new = hashlib.sha256(b"\x01" + node + new).digest()
+            while first and not first & 1:
+                first, last = first >> 1, last >> 1
+        else:
+            new = hashlib.sha256(b"\x01" + new + node).digest()
+        first, last = first >> 1, last >> 1
+    if last != 0 or old != root or new != newer.root:
+        raise Failed("the consistency proof does not lead to the two root hashes")
+
+
+def _complete_subtrees(proven: Proven) -> dict[tuple[int, int], bytes]:
+    """Return (height, n) → hash of each complete subtree on or beside the path: the same in every later tree."""
+    size = proven.checkpoint.size
+    n, last, height = proven.entry.index, size - 1, 0
+    node = hashlib.sha256(b"\x00" + proven.line).digest()
+    found = {(0, n): node}
+    for sibling in proven.proof:
+        while n == last and not n & 1:
+            n, last, height = n >> 1, last >> 1, height + 1
+        found[height, n ^ 1] = sibling
+        node = hashlib.sha256(b"\x01" + (sibling + node if n & 1 else node + sibling)).digest()
+        n, last, height = n >> 1, last >> 1, height + 1
+        found[height, n] = node
+    return {(height, n): node for (height, n), node in found.items() if (n + 1) << height <= size}
+
+
+def _index_root(committed: Proven) -> bytes:
+    """Return the root in an index entry, which commits to the tag index over exactly the entries before it."""
+    entry = parse_canonical(committed.line, "the index entry", MAX_ENTRY_BYTES)
+    data = entry["data"] if isinstance(entry, dict) else None
+    if committed.entry.event.type != _INDEX_TYPE or committed.entry.tags or committed.entry.sealed:
+        raise Failed("the index entry is of another type")
+    if not isinstance(data, dict) or set(data) != {"root", "size", "tags"} or data["size"] != committed.entry.index:
+        raise Failed("the index entry does not commit to the entries before it")
+    root = _text(data["root"], "the index entry")
+    if not re.fullmatch("[0-9a-f]{64}", root):
+        raise Failed("the index entry has no root")
+    return bytes.fromhex(root)
+
+
+def _index_count(state: bytes, ledger: str, tag: str, root: bytes) -> int:
+    """Return how many events of `tag` the index with this root counts: 0 when it has no such tag. Raises Failed."""
+    what = "the index proof"
+    value = parse_canonical(state, what, MAX_ENTRY_BYTES)
+    if not isinstance(value, dict) or set(value) != {"end", "path", "tag", "v"} or not _is_version(value["v"]):
+        raise Failed("the index proof has other members than end, path, tag and v")
+    path, end = value["path"], value["end"]
+    if value["tag"] != tag or not tag or not isinstance(path, list) or len(path) > 256:
+        raise Failed("the index proof is about another tag, or has no path")
+    key = hashlib.sha256(b"prooftrail/tag/v1\x00" + ledger.encode() + b"\x00" + tag.encode()).digest()
+    empty = bytes(32)
+    siblings = [empty if item == "" else _unbase64url(item, 32, what) for item in path]
+    # A subtree is compact: what stands alone stands as high as it can.
+    if siblings[:1] == [empty]:
+        raise Failed("the index proof goes deeper than the index does")
+    node, count = empty, 0
+    if end is not None:
+        if not isinstance(end, dict) or set(end) not in ({"head", "n"}, {"head", "key", "n"}):
+            raise Failed("the index proof ends in something else than a leaf or nothing")
+        n, head = _count(end["n"], what), _unbase64url(end["head"], 32, what)
+        there = _unbase64url(end["key"], 32, what) if "key" in end else key
+        shift = 256 - len(siblings)
+        same_way = int.from_bytes(there, "big") >> shift == int.from_bytes(key, "big") >> shift
+        if n < 1 or not same_way or ("key" in end and there == key):
+            raise Failed("the index proof ends in a leaf that is not on the way to the tag")
+        node = hashlib.sha256(b"\x10" + there + n.to_bytes(8, "big") + head).digest()
+        count = 0 if "key" in end else n
+    for depth, sibling in zip(range(len(siblings) - 1, -1, -1), siblings):  # noqa: B905  (Python 3.9)
+        right = key[depth >> 3] >> (7 - (depth & 7)) & 1
+        node = hashlib.sha256(b"\x11" + (sibling + node if right else node + sibling)).digest()
+    if node != root:
+        raise Failed("the index proof does not lead to the committed root")
+    return count
+
+
+def accusation_lines(data: bytes, keys: list[Key], as_json: bool) -> tuple[bool, list[str]]:
+    """Return whether an accusation holds, and what to print. Never raises on any input."""
+    try:
+        what, verdict = verify_accusation(data, keys), PROVEN
+    except Failed as failed:
+        what, verdict = failed.why, FAILED
+    except Exception as error:
+        # As in verify_package: never a proof, and never a traceback before a court.
+        what, verdict = f"the program could not finish ({type(error).__name__})", FAILED
+    if as_json:
+        return verdict == PROVEN, [json.dumps({"v": VERSION, "kind": "accusation", "verdict": verdict, "what": what})]
+    if verdict == FAILED:
+        return False, [f"FAILED: {what}", "This accusation proves nothing."]
+    return True, [
+        f"PROVEN: {what}.",
+        f"The ledger {shown(keys[0].name)} signed both sides; of one honest, growing log they cannot both be true.",
+    ]
+
+
 # --- The command ----------------------------------------------------------------------------------------------
 
 _NO_KEY = """\
@@ -1097,7 +1380,12 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="verify.py", description="Verify an evidence package, offline.")
     parser.add_argument("package", metavar="PACKAGE.zip")
-    parser.add_argument("--key", metavar="KEY", help="the ledger's public key, or a file that holds it")
+    parser.add_argument(
+        "--key",
+        metavar="KEY",
+        action="append",
+        help="the ledger's public key, or a file that holds it; for an accusation former keys too",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object for programs")
     parser.add_argument("--extract", metavar="DIR", help="write the original bytes into DIR, if all is proven")
     chosen = parser.parse_args(arguments)
@@ -1105,7 +1393,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(_NO_KEY)
         return 2
     try:
-        key = _find_key(chosen.key)
+        keys = [_find_key(one) for one in chosen.key]
     except Failed as failed:
         return _usage(failed.why)
     try:
@@ -1113,7 +1401,10 @@ def main(arguments: list[str] | None = None) -> int:
             package = file.read(MAX_PACKAGE_BYTES + 1)
     except (OSError, ValueError) as error:
         return _usage(f"the package cannot be read ({type(error).__name__})")
-    report = verify_package(package, key)
+    if package[:1] == b"{":
+        holds, found = accusation_lines(package, keys, chosen.json)
+        return _print(found, holds)
+    report = verify_package(package, keys[0])
     written: list[str] = []
     if chosen.extract is not None and report.proven:
         try:
@@ -1121,13 +1412,17 @@ def main(arguments: list[str] | None = None) -> int:
         except (OSError, ValueError) as error:
             return _usage(f"the package is proven, but nothing more could be written: {type(error).__name__}")
     lines = [json.dumps(as_json(report, written))] if chosen.json else text_lines(report, written)
+    return _print(lines, report.proven)
+
+
+def _print(lines: Iterable[str], holds: bool) -> int:
     try:
         for line in lines:
             print(line)
         sys.stdout.flush()
     except OSError:
         return 2  # Nobody reads the output any more.
-    return 0 if report.proven else 1
+    return 0 if holds else 1
 
 
 def _find_key(argument: str) -> Key:
