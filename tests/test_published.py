@@ -361,6 +361,12 @@ def test_no_changed_file_passes(log: Path, tmp_path: Path, data: st.DataObject) 
     assert not report.ok or bytes(changed) == original or path.name == "checkpoint"
 
 
+def test_two_runs_do_not_share_a_memory(log: Path, state: Path) -> None:
+    with AuditState(state), pytest.raises(StorageError, match="another audit is at work"):
+        AuditState(state)
+    assert audited(log, state, SIGNER.verifier).ok
+
+
 def test_a_missing_file_is_named(log: Path, state: Path) -> None:
     for path in sorted(path for path in log.rglob("*") if path.is_file()):
         content = path.read_bytes()

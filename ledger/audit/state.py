@@ -6,6 +6,8 @@ is what tells a log that was rolled back or shows two people two histories. Lose
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -45,10 +47,17 @@ class Audited(msgspec.Struct, frozen=True):
 
 
 class AuditState:
-    """The state file at `path`, made when it is absent. One thread and one run at a time."""
+    """The state file at `path`, made when it is absent. One run at a time: a second one raises StorageError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # Of its own: to open and close the database itself would drop SQLite's locks on it.
+        self._lock = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise StorageError(f"{path}: another audit is at work with it; wait for it, or name another file") from None
         self._connection = connect(
             path, application_id=AUDIT_APPLICATION_ID, version=SCHEMA_VERSION, create=True, cache_kib=65_536
         )
@@ -66,6 +75,7 @@ class AuditState:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
+        os.close(self._lock)
 
     # --- how far ---------------------------------------------------------------------------------------------
 
