@@ -62,6 +62,7 @@ from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import MAX_KEPT_BYTES, Guard
 from ledger.storage.sqlite import SqliteEngine
 from ledger.tlog.ask import WitnessAddress
+from ledger.tlog.checkpoint import claimed_size
 from ledger.tlog.cosignature import with_lines
 from ledger.tlog.files import LogFiles
 from ledger.tlog.index import IndexCommitment
@@ -505,6 +506,20 @@ class Ledger:
         store, wanted = self.cosigning.store, {one.key for one in self.cosigning.status()}
         found = (size for size in store.sizes(newest=True, limit=1_000))
         return next((size for size in found if wanted <= {one.witness for one in store.of(size)}), 0)
+
+    def prove_cosigned(self, index: int) -> bytes:
+        """Return the tlog-proof of an entry under a checkpoint with its cosignatures.
+
+        It is the first one with the entry that every witness has cosigned, else the last one. Raises Invalid.
+        """
+        size = None
+        if self.cosigning is not None and (wanted := {one.key for one in self.cosigning.status()}):
+            store = self.cosigning.store
+            sizes = store.sizes(above=index, limit=1_000)
+            size = next((one for one in sizes if wanted <= {found.witness for found in store.of(one)}), None)
+        proof = LogProof.parse(self.prove(index, size=size))
+        checkpoint = claimed_size(proof.checkpoint)
+        return LogProof(index, proof.hashes, self.with_cosignatures(checkpoint, proof.checkpoint)).encode()
 
     def with_cosignatures(self, size: int, note: bytes) -> bytes:
         """Return the checkpoint of `size` entries with every cosignature of it that was collected."""

@@ -2,8 +2,8 @@
 
 One file a capability: setup (init, new-id), keys (key, rotate-key), recording (register, record, commands), orders
 (record-order, prove), people (state, lookup), history (history, replay), audit (verify, checkpoint, rebuild), publish
-(export-log, audit), accuse, witness (witness, cosign), demo. A door knows no rules: it builds commands, and shows what
-the ledger answers.
+(export-log, receipt, audit), accuse, witness (witness, cosign), demo. A door knows no rules: it builds commands, and
+shows what the ledger answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""export-log, audit: the log for everybody to read, and what an auditor makes of it."""
+"""export-log, receipt, audit: the log and its entries for others to keep, and what an auditor makes of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from api.cli.witness import cosigned_at
 from ledger.audit.auditor import AuditReport, audit
 from ledger.audit.source import open_source
 from ledger.audit.state import AuditState
-from ledger.errors import Invalid, VerificationError
+from ledger.errors import Invalid, StorageError, VerificationError
 from ledger.tlog.cosignature import WitnessKey
 from ledger.tlog.export import export_log
 from ledger.tlog.files import LogFiles
@@ -27,6 +27,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command("export-log")(export)
     app.command("audit")(audit_log)
+    app.command("receipt")(receipt)
 
 
 def export(
@@ -65,6 +66,36 @@ def export(
             f"{to} holds the log of {counted(done.size, 'entry', 'entries')} now, {done.before} before: "
             f"{counted(done.files, 'file')} written"
         )
+
+
+def receipt(
+    entry: Annotated[int, typer.Argument(metavar="INDEX", min=0, help="Which entry.")],
+    to: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Where to write its two files.")] = Path(),
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the receipt of an entry: the entry, and the C2SP tlog-proof that it is in the log. Verifies offline.
+
+    Example: prooftrail receipt 41 -o ./receipts
+
+    It is under the first checkpoint with the entry that every witness has cosigned, if there is one, else the last
+    one. Whoever keeps it can hold it against the ledger later: prooftrail accuse 41.tlog-proof --key KEY --log URL
+    """
+    output = Output(as_json)
+    with opened(data) as (_, ledger):
+        found = ledger.prove_cosigned(entry)
+        content = ledger.entry(entry)
+    names = (to / f"{entry}.entry.json", to / f"{entry}.tlog-proof")
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        for path, data_of in zip(names, (content, found), strict=True):
+            path.write_bytes(data_of)
+    except OSError as error:
+        raise StorageError(f"{to}: cannot be written ({error.strerror})") from error
+    if as_json:
+        output.document({"index": entry, "files": [path_text(path) for path in names]})
+    else:
+        output.say(f"written: {names[1]}, beside {names[0].name}")
 
 
 def audit_log(

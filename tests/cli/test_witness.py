@@ -16,6 +16,8 @@ from api.witness_server import WitnessServer
 from ledger.storage.witnessed import WitnessStore, create_store
 from ledger.tlog.ask import WitnessAddress
 from ledger.tlog.cosignature import WitnessSigner, cosignatures
+from ledger.tlog.note import Verifier
+from ledger.tlog.proof import LogProof
 from ledger.tlog.witness import Witness
 from tests.cli.conftest import Program
 from tests.tlog.test_witness import LOG, request
@@ -105,3 +107,28 @@ def test_a_wrong_file_of_witnesses_is_named_by_its_line(program: Program, data: 
         ran = program("checkpoint")
         assert ran.code == 2
         assert "line 2" in ran.err
+
+
+def test_a_receipt_is_written_cosigned_and_holds_against_the_published_log(
+    program: Program, data: Path, tmp_path: Path
+) -> None:
+    program("register")
+    key = program("key").out.strip()
+    with serving_for(data, tmp_path / "w.db") as address:
+        (data / "witnesses").write_text(f"{address.key} {address.url}\n")
+        program("cosign")
+        program("register")
+    assert program("receipt", "0", "-o", tmp_path / "kept").code == 0
+    proof = LogProof.parse((tmp_path / "kept/0.tlog-proof").read_bytes())
+    assert cosignatures(proof.checkpoint, [address.key])
+    proof.verify((tmp_path / "kept/0.entry.json").read_bytes(), Verifier.parse(key), key.split("+")[0])
+    assert program("receipt", "7").code == 1
+    # Published up to what is cosigned, read by an auditor, and held against the receipt.
+    assert program("export-log", tmp_path / "log", "--cosigned", "--json").json["size"] == 1
+    words = [tmp_path / "log", "--key", key, "--witness", address.key, "--state", tmp_path / "audit.db"]
+    assert program("audit", *words).code == 0
+    assert program("export-log", tmp_path / "log", "--json").json["before"] == 1
+    assert program("audit", *words).code == 1
+    assert program("audit", *words[:3], "--state", tmp_path / "audit.db", "--json").json["size"] == 2
+    ran = program("accuse", tmp_path / "kept/0.tlog-proof", "--key", key, "--log", tmp_path / "log")
+    assert ran.code == 0, ran.err
