@@ -5,6 +5,7 @@
     PROOFTRAIL_GUARD             the guard file (default <data>/guard); another disk is better
     PROOFTRAIL_WITNESSES         the file of witnesses, a public key and an address a line (default <data>/witnesses)
     PROOFTRAIL_MAX_ORDER_BYTES   the largest order that is taken (default 25 MiB)
+    PROOFTRAIL_INDEX_EVERY_S     seconds between commitments of the tag index (default 60; 0: only when asked for)
     PROOFTRAIL_TERMS             the version of the terms that an order is recorded under, unless one is named
 
 Key files must be readable by their owner only. What does not live here: what the keys do (ledger.keys, ledger.tlog).
@@ -28,7 +29,7 @@ from ledger import Ledger, create_ledger, open_ledger
 from ledger.command import Limits
 from ledger.errors import Invalid, Refused, StorageError, VerificationError
 from ledger.keys import new_kek_text, parse_kek
-from ledger.ledger import GUARD_FILE, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
+from ledger.ledger import GUARD_FILE, INDEX_EVERY_S, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
 from ledger.storage.witnessed import create_store
 from ledger.tlog.ask import WitnessAddress
 from ledger.tlog.cosignature import WitnessKey, WitnessSigner
@@ -69,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     kek_text: str | None = None
     limits: Limits = msgspec.field(default_factory=Limits)
     terms: Reference = TERMS_NOT_STATED
+    index_every_s: float | None = INDEX_EVERY_S
 
     def __repr__(self) -> str:
         return f"Settings({self.data})"
@@ -133,14 +135,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.data}: there is no ledger here; make one with: prooftrail init --data {self.data}"
             )
         return open_ledger(
-            self.data,
-            kek=self.kek(),
-            signer=self.signers,
-            guard=self.guard,
-            clock=clock,
-            limits=self.limits,
-            witnesses=self.witnesses(),
-        )
+            self.data, kek=self.kek(), signer=self.signers, guard=self.guard, clock=clock, limits=self.limits,
+            index_every_s=self.index_every_s, witnesses=self.witnesses(),
+        )  # fmt: skip
 
     def witnesses(self) -> list[WitnessAddress]:
         """Return the witnesses to ask for cosignatures, none without the file. Raises StorageError, naming the line."""
@@ -217,6 +214,7 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
         kek_text=environ.get("PROOFTRAIL_KEK") or None,
         limits=_limits(environ),
         terms=_terms(environ),
+        index_every_s=_index_every_s(environ),
     )
 
 
@@ -242,6 +240,15 @@ def _limits(environ: Mapping[str, str]) -> Limits:
     if not (text.isascii() and text.isdigit() and len(text) < 12 and 0 < int(text) <= MOST_ORDER_BYTES):
         raise StorageError(f"PROOFTRAIL_MAX_ORDER_BYTES: is a number of bytes between 1 and {MOST_ORDER_BYTES}")
     return Limits(order_bytes=int(text))
+
+
+def _index_every_s(environ: Mapping[str, str]) -> float | None:
+    text = environ.get("PROOFTRAIL_INDEX_EVERY_S")
+    if not text:
+        return INDEX_EVERY_S
+    if not (text.isascii() and text.isdigit() and len(text) < 7):
+        raise StorageError("PROOFTRAIL_INDEX_EVERY_S: is a whole number of seconds, or 0 for only when asked for")
+    return float(text) or None
 
 
 def _terms(environ: Mapping[str, str]) -> Reference:

@@ -9,7 +9,8 @@ in this process or another, goes on from the last step. What the index is stands
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -116,6 +117,12 @@ class Indexer:
                 self._check(committed, proof)
                 return committed, proof
         raise Busy("the index changes faster than it is read")
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Keep this process from changing the stored index, so that it can be compared."""
+        with self._working:
+            yield
 
     def rebuild(self) -> IndexCommitment:
         """Throw the stored index away, count it again from the entries, commit it. For one that was damaged."""

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from ledger import Ledger, indexing, open_ledger
+from ledger import Ledger, canonical, indexing, open_ledger
 from ledger.entry import parse
 from ledger.errors import Busy, Invalid, Tampered, VerificationError
 from ledger.events import IndexCommitted
+from ledger.tlog import tag_map
+from ledger.tlog.fsck import fsck
 from ledger.tlog.index import Index, IndexCommitment, IndexProof
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.tag_proof import TagHistory, TagProof
@@ -437,3 +439,92 @@ def test_a_full_queue_is_said_to_be_one(make_bench: MakeBench) -> None:
     bench = make_bench(queue_limit=0)
     with pytest.raises(Busy):
         bench.ledger.commit_index()
+
+
+# --- verification -------------------------------------------------------------------------------------------------
+
+
+def problems(ledger: Ledger) -> list[tuple[str, str]]:
+    report = fsck(ledger)
+    assert {problem.check for problem in report.problems} <= {"tag index"}, report.problems
+    return [(problem.where, problem.why) for problem in report.problems]
+
+
+@pytest.mark.parametrize("between", [0, 1, 30])
+def test_a_ledger_with_commitments_verifies(bench: Bench, between: int) -> None:
+    for seed in range(4):
+        fill(bench.ledger, 40, of=150, seed=seed)
+        bench.ledger.commit_index()
+    for number in range(between):
+        append(bench.ledger, f"new:{number}")
+    report = fsck(bench.ledger)
+    assert report.ok, report.problems
+    assert report.commitments == 4
+
+
+def test_an_index_that_was_left_in_the_middle_verifies(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"STEP_ENTRIES": 9, "STEP_MARKS": 6, "LAST_ENTRIES": 3, "LAST_MARKS": 2}.items():
+        monkeypatch.setattr(indexing, name, value)
+    fill(bench.ledger, 60, of=200)
+    store = bench.ledger.engine.tag_index
+    while True:
+        state = store.state()
+        assert problems(bench.ledger) == []
+        if bench.ledger.size() - state.size > 3:
+            store.write(bench.ledger.index._count(store, state.size + 9), state)
+        elif marks := store.marks(6):
+            store.write(tag_map.settle(store, state, marks), state)
+        else:
+            break
+
+
+@pytest.mark.parametrize(
+    ("tamper", "why"),
+    [
+        (tamper_leaf, "counts"),
+        (tamper_head, "another head"),
+        (drop_leaves, "missing from the index"),
+        (tamper_packs, "is not the hash"),
+        (drop_packs, "is not the hash"),
+        (shorten_packs, "is not the hash"),
+        (lambda bench: bench.sql("UPDATE tag_index SET tags = tags + 1"), "tags, the entries have"),
+        (lambda bench: bench.sql("UPDATE tag_index SET size = 100000"), "counts 100000 entries"),
+        (
+            lambda bench: bench.sql("INSERT INTO tag_index_leaves VALUES (?, 1, ?)", (b"\x07" * 32, b"\x07" * 32)),
+            "on no entry",
+        ),
+        (lambda bench: bench.sql("INSERT INTO tag_index_packs VALUES (x'0800', x'00')"), "is not the hash"),
+    ],
+)
+def test_a_changed_index_is_named(bench: Bench, tamper: Callable[[Bench], object], why: str) -> None:
+    fill(bench.ledger, 80, of=100)
+    bench.ledger.commit_index()
+    assert problems(bench.ledger) == []
+    tamper(bench)
+    found = problems(bench.ledger)
+    assert any(why in text for _, text in found), found
+    if tamper is tamper_leaf:
+        assert found[0][0].startswith("tag "), "by its name"
+    bench.ledger.index.rebuild()
+    assert problems(bench.ledger) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"root": "00" * 32}, "another index"),
+        ({"tags": 3}, "commits to 3 tags"),
+        ({"size": 1}, "does not cover exactly"),
+    ],
+)
+def test_a_wrong_commitment_is_named(bench: Bench, changes: dict[str, Any], why: str) -> None:
+    """Signed by the ledger itself, with everything else in order: only the entries say that it is a lie."""
+    fill(bench.ledger, 30)
+    good = bench.ledger.commit_index()
+    append(bench.ledger, "one more")
+    size = bench.ledger.size()
+    data = {"root": good.root.hex(), "size": size, "tags": good.tags, **changes}
+    append(bench.ledger, type="index-committed", data=canonical.encode(data))
+    found = problems(bench.ledger)
+    assert [where for where, _ in found] == [f"entry {size}"] * len(found)
+    assert any(why in text for _, text in found), found

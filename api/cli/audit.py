@@ -42,8 +42,8 @@ def verify(
     Example: prooftrail verify --since kept.checkpoint
 
     With a checkpoint that you kept elsewhere, nothing before it can have been changed or cut off unnoticed, and only
-    what came after is recomputed. Exit code 1 says that evidence does not hold, or that personal values are missing:
-    they do not open, and no erasure of them is recorded.
+    what came after is recomputed; not the tag index, which takes all entries. Exit code 1 says that evidence does not
+    hold, or that personal values are missing: they do not open, and no erasure of them is recorded.
     """
     output = Output(as_json)
     kept = input_bytes(since, MAX_NOTE_BYTES, "--since") if since else None
@@ -78,6 +78,7 @@ def show_report(output: Output, report: Report) -> None:
             ("entries, each in its place", report.entries),
             ("tags and their counters", report.tags),
             ("tiles of the tree", report.tiles),
+            ("commitments of the tag index", report.commitments),
             ("signed checkpoints", report.checkpoints),
             ("personal values that match their commitment", report.present),
             ("personal values erased, as recorded", report.erased),

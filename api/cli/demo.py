@@ -16,9 +16,9 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from api.cli.evidence import hand_out
 from api.cli.failure import REFUSED, Usage
 from api.cli.options import JsonOption
-from api.cli.orders import hand_out
 from api.cli.output import Output, counted, path_text
 from api.demo.people import Cast
 from api.demo.story import CLIENTS, PEOPLE, scenario
@@ -29,10 +29,10 @@ from ledger.errors import VerificationError
 from ledger.events import DisputeResolved, Withheld
 from ledger.storage.engine import QueryItem
 from ledger.tlog.fsck import fsck
-from ledger.vocabulary import OrderId, SubjectId, order_tag, subject_tag
+from ledger.vocabulary import OrderId, SubjectId, new_id, order_tag, subject_tag
 from projections import open_projections
 from projections.evidence import verify
-from projections.evidence.collect import collect_order
+from projections.evidence.collect import collect_order, collect_tag
 
 DEFAULT_DIRECTORY: Final = Path("demo-data")
 ORIGIN: Final = "demo.example.com/records"
@@ -44,6 +44,7 @@ DEFAULT_STEPS: Final = 3_000
 MARKER: Final = ".prooftrail-demo"
 
 PACKAGE: Final = "order-evidence.zip"
+ABSENCE: Final = "absence.zip"
 KEY_FILE: Final = "ledger.pub"
 
 # In a short year fewer people do as much each, so that something happens.
@@ -124,6 +125,7 @@ class _Story:
             self._projections(ledger)
             order_id, person = _disputed(ledger, work)
             self._prove(ledger, order_id)
+            self._prove_absence(ledger)
             clock.go_to(clock() + timedelta(days=1))
             self._erase(ledger, work, person)
             self._verify(ledger, order_id)
@@ -187,20 +189,32 @@ class _Story:
             findings = hand_out(package, collect_order(ledger, order_id), key)
             for event in findings.story:
                 self._line(f"{event.recorded_at[:16].replace('T', ' ')}  {event.type}")
+            if findings.complete is not None:
+                self._line(f"{findings.complete.text}: by the log's own index of {findings.complete.size} entries")
             self._line(f"evidence package: {package} ({package.stat().st_size / 1024:.0f} KiB)")
-            proven, claimed = self._verified_apart()
+            proven, claimed = self._verified_apart(package)
             self._line(f"its own verifier, in a process of its own, without us: {proven} of {claimed} claims hold")
         self.told |= {"order": order_id, "package": path_text(package), "key": key, "claims_proven": proven}
 
-    def _verified_apart(self) -> tuple[int, int]:
-        """Run verify.py in a process of its own, and return how many claims are proven, of how many."""
-        package, key_file = self.settings.data / PACKAGE, self.settings.data / KEY_FILE
+    def _prove_absence(self, ledger: Ledger) -> None:
+        package = self.settings.data / ABSENCE
+        never = OrderId(new_id())
+        with self._chapter("That an order was never given is proven too"):
+            findings = hand_out(package, collect_tag(ledger, order_tag(never), kind="order"), str(ledger.verifier))
+            self._line(f"order {never}: {findings.complete.text if findings.complete else 'not claimed'}")
+            proven, claimed = self._verified_apart(package)
+            self._line(f"evidence package: {package}; {proven} of {claimed} claims hold")
+        self.told |= {"absence": path_text(package), "absence_proven": findings.complete is not None}
+
+    def _verified_apart(self, package: Path) -> tuple[int, int]:
+        """Run verify.py in a process of its own, and return how many claims are proven, of how many that are made."""
+        key_file = self.settings.data / KEY_FILE
         command = [sys.executable, "-I", str(verify.__file__), str(package), "--key", str(key_file), "--json"]
         ran = subprocess.run(command, capture_output=True, timeout=60, check=False)
         if ran.returncode != 0:
             raise VerificationError("evidence package", "its verifier does not prove it")
         claims = [claim["verdict"] for claim in json.loads(ran.stdout)["claims"]]
-        return claims.count("proven"), len(claims)
+        return claims.count("proven"), len(claims) - claims.count("not claimed")
 
     def _erase(self, ledger: Ledger, work: Workload, person: int) -> None:
         subject_id = work.subjects[person]
@@ -229,7 +243,7 @@ class _Story:
                 f"{report.erased:,} erased, {report.missing} missing"
             )
             self._line(f"problems: {report.problem_count}")
-            proven, claimed = self._verified_apart()
+            proven, claimed = self._verified_apart(self.settings.data / PACKAGE)
             self._line(f"the package of before: {proven} of {claimed} claims still hold")
         self.told["verified"] = report.ok and not report.missing
         self.told["problems"] = report.problem_count

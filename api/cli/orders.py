@@ -1,4 +1,4 @@
-"""record-order, prove: orders in as exact bytes, evidence out."""
+"""record-order: orders in as exact bytes, receipts out."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from api.cli.options import (
     opened,
     word,
 )
-from api.cli.output import Output, counted, path_text
+from api.cli.output import Output, path_text
 from api.order_file import MAIL, file_name, mail_facts, mail_key, media_type
 from api.order_intake import Taken, take_in
 from api.settings import Settings
 from ledger import Actor, Ledger, Receipt
 from ledger.commands import RecordOrder
-from ledger.errors import Conflict, Invalid, Refused, StorageError, VerificationError
+from ledger.errors import Conflict, Invalid, Refused, StorageError
 from ledger.vocabulary import (
     ClientId,
     MediaType,
@@ -48,15 +48,11 @@ from ledger.vocabulary import (
     check_word,
     new_id,
 )
-from projections.evidence import verify
-from projections.evidence.collect import DISCLOSED_FIELDS, collect_order
-from projections.evidence.package import PackageContents, write_package
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command("record-order")(record_order)
-    app.command("prove")(prove)
 
 
 # --- record-order ---------------------------------------------------------------------------------------------
@@ -250,81 +246,3 @@ def _replace(path: Path, content: bytes) -> None:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
-
-
-# --- prove ----------------------------------------------------------------------------------------------------
-
-
-def prove(
-    order: Annotated[str, typer.Option("--order", metavar="ID", help="The order to prove.")],
-    to: Annotated[Path, typer.Option("-o", "--output", metavar="FILE.zip", help="Where to write the package.")],
-    disclose: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FIELD", help="Disclose only these fields: content, file_name, statement; or none."),
-    ] = None,
-    withhold: Annotated[
-        list[str] | None, typer.Option(metavar="FIELD", help="Withhold these fields; the proof stays whole.")
-    ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Overwrite the file if it is there.")] = False,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write the evidence of one order into a zip that a stranger verifies offline. Verified before it is handed out.
-
-    Example: prooftrail prove --order ID -o order.zip
-
-    By default the order's bytes, its file name and the statements of a dispute are disclosed. The package holds its own
-    verifier: python3 verify.py order.zip --key KEY
-    """
-    output = Output(as_json)
-    order_id = OrderId(identifier(order, "--order"))
-    names = _names(disclose, "--disclose") if disclose else set(DISCLOSED_FIELDS)
-    names -= _names(withhold or [], "--withhold")
-    with opened(data) as (_, ledger):
-        contents = collect_order(ledger, order_id, disclose=names)
-        key = str(ledger.verifier)
-        findings = hand_out(to, contents, key, replace=replace)
-    shown = sorted({(item.index, item.name) for item in findings.disclosed})
-    if as_json:
-        output.document(
-            {
-                "package": path_text(to), "order": order_id, "entries": len(findings.story), "size": findings.size,
-                "disclosed": [{"index": index, "field": name} for index, name in shown],
-                "withheld": [{"index": index, "field": name} for index, name in findings.withheld],
-                "key": key,
-            }
-        )  # fmt: skip
-        return
-    output.say(
-        f"Proven: {counted(len(findings.story), 'event')} of order {order_id}, in a log of {findings.size}", "bold"
-    )
-    output.table(("entry", "recorded at", "event"), [(one.index, one.recorded_at, one.type) for one in findings.story])
-    output.say(f"disclosed: {', '.join(f'{name} of entry {index}' for index, name in shown) or 'nothing'}")
-    output.say(f"withheld:  {', '.join(f'{name} of entry {index}' for index, name in findings.withheld) or 'nothing'}")
-    output.say(f"written:   {to}")
-    output.say(f"Verify it anywhere: python3 verify.py {to} --key '{key}'")
-
-
-def _names(words: list[str], option: str) -> set[str]:
-    names = {name for one in words for name in one.split(",") if name}
-    if names == {"none"}:
-        return set()
-    if unknown := names - DISCLOSED_FIELDS:
-        del unknown
-        raise Usage(f"{option}: is of {', '.join(sorted(DISCLOSED_FIELDS))}, or none")
-    return names
-
-
-def hand_out(path: Path, contents: PackageContents, key: str, *, replace: bool = False) -> verify.Findings:
-    """Write a package, and verify the file as a stranger will. Raises VerificationError, and then there is no file."""
-    write_package(path, contents, key=key, replace=replace)
-    try:
-        package = path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"{path}: the package cannot be read back ({error.strerror})") from error
-    report = verify.verify_package(package, verify.parse_key(key))
-    if report.findings is None or report.failure is not None:
-        path.unlink(missing_ok=True)
-        why = report.failure.why if report.failure else "no claim was proven"
-        raise VerificationError(report.failure.id if report.failure else "package", why)
-    return report.findings

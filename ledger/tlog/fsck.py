@@ -3,7 +3,7 @@
 Nothing that the store derived is trusted: the tree grows again from the entry bytes, tags and counters are compared
 with what the entries say, sealed values with their commitments. What is wrong is named. Memory stays flat: what does
 not fit (the tags of a million events) is compared by keyed sums over ranges, and only a range that differs is looked
-into. What does not live here: whether a decision was right (rules), and what was left out (the tag index).
+into. What does not live here: whether a decision was right (rules).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ledger.sealing import Box
 from ledger.signing_keys import TOPICS, read_log_keys
 from ledger.storage.engine import AuditRow, QueryItem
 from ledger.tlog.checkpoint import Checkpoint
+from ledger.tlog.index_check import IndexCheck
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Tree
@@ -65,6 +66,7 @@ class Report(msgspec.Struct):
     tiles: int = 0
     checkpoints: int = 0
     tags: int = 0
+    commitments: int = 0
     present: int = 0
     erased: int = 0
     missing: int = 0
@@ -108,7 +110,11 @@ class _Fsck:
         self.keys = read_log_keys(self.engine, self.first)
 
     def run(self) -> Report:
-        for step in (self.check_pages, self.check_log, self.check_tags, self.check_sealed, self.check_idempotency):
+        steps = (
+            self.check_pages, self.check_log, self.check_tags, self.check_index, self.check_sealed,
+            self.check_idempotency,
+        )  # fmt: skip
+        for step in steps:
             try:
                 step()
             except (StorageError, VerificationError) as error:
@@ -290,7 +296,23 @@ class _Fsck:
                 "tags", f"entries {first} to {end - 1}", "say another previous event of a tag than there is"
             )
 
-    # (4) Every sealed value that is there is the one that was committed to; every one that is not, was erased.
+    # (4) Every commitment of the tag index, and the stored index, are what the entries add up to.
+    def check_index(self) -> None:
+        if self.since is not None:
+            # It grows from the first entry on, and would cost what verifying everything costs.
+            return
+        size = self.report.size
+        check = IndexCheck(
+            self.engine,
+            size,
+            lambda where, why: self.report.add("tag index", where, why),
+            lambda done: self.progress("tag index", done, size),
+        )
+        with self.ledger.index.resting():
+            check.run()
+        self.report.commitments = check.commitments
+
+    # (5) Every sealed value that is there is the one that was committed to; every one that is not, was erased.
     def check_sealed(self) -> None:
         report, size = self.report, self.report.size
         destroyed = self._destroyed(size)
@@ -367,7 +389,7 @@ class _Fsck:
             if len(report.missing_at) < MAX_NAMED:
                 report.missing_at.append(entry.index)
 
-    # (5) Idempotency keys point at entries that exist.
+    # (6) Idempotency keys point at entries that exist.
     def check_idempotency(self) -> None:
         for row in self.engine.idempotency():
             if row.first < 0 or row.count < 1 or row.first + row.count > self.engine.size():

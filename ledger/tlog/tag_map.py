@@ -16,8 +16,9 @@ in a transaction. A kill at any point leaves the last whole step, from which who
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import msgspec
@@ -49,17 +50,12 @@ SPLIT: Final = 32
 MARK_BITS: Final = 20
 """A mark is so many leading bits of a key: a million parts of the tree, about one leaf each in a ledger of 1M tags."""
 
-_PACK_BYTES: Final = 2 + _WIDTH * HASH_BYTES
-
 
 class Node(NamedTuple):
     """A subtree: its hash, and whether it has two leaves or more. One leaf stands as high as it can."""
 
     hash: bytes
     many: bool
-
-
-_NOTHING: Final = Node(EMPTY, False)
 
 
 class _Links(msgspec.Struct):
@@ -137,58 +133,144 @@ class _Hashing:
         stored = self.reader.pack(place_of(depth, prefix))
         if stored is None:
             return self.fresh(depth, prefix)
-        nodes = _parse_pack(stored)
-        for digit in range(_WIDTH):
-            below = prefix << _BITS | digit
-            start, end = first, last
-            if depth + _BITS <= MARK_BITS:
-                shift = MARK_BITS - depth - _BITS
-                start = bisect_left(self.marks, below << shift, first, last)
-                end = bisect_left(self.marks, (below + 1) << shift, start, last)
-            if start < end:
-                nodes[digit] = self.node(depth + _BITS, below, start, end)
-        return self._keep(depth, prefix, nodes)
+        pack = _Pack.parse(stored)
+        bare: list[int] = []
+        for digit, start, end in self._changed(depth, prefix, first, last):
+            if pack.packed >> digit & 1:
+                pack.put(digit, self.node(depth + _BITS, prefix << _BITS | digit, start, end), packed=True)
+            else:
+                bare.append(digit)
+        for digit, leaves in self._leaves_of(depth, prefix, bare):
+            if len(leaves) > SPLIT:
+                pack.put(digit, self.fresh(depth + _BITS, prefix << _BITS | digit), packed=True)
+            else:
+                pack.put(digit, _subtree(leaves, depth + _BITS), packed=False)
+        return self._keep(depth, prefix, pack)
 
     def fresh(self, depth: int, prefix: int) -> Node:
         """Return the subtree of a place that has no pack, and make one if more than SPLIT leaves stand there by now."""
         leaves = self.reader.leaves_between(*span_of(depth, prefix), SPLIT + 1)
         if len(leaves) <= SPLIT:
-            return Node(subtree_of(hashed(leaves), depth), len(leaves) > 1)
-        return self._keep(
-            depth, prefix, [self.fresh(depth + _BITS, prefix << _BITS | digit) for digit in range(_WIDTH)]
-        )
+            return _subtree(leaves, depth)
+        pack = _Pack(0, 0, [EMPTY] * _WIDTH)
+        for digit in range(_WIDTH):
+            below = prefix << _BITS | digit
+            node = self.fresh(depth + _BITS, below)
+            pack.put(digit, node, packed=place_of(depth + _BITS, below) in self.packs)
+        return self._keep(depth, prefix, pack)
 
-    def _keep(self, depth: int, prefix: int, nodes: Sequence[Node]) -> Node:
-        self.packs[place_of(depth, prefix)] = _encode_pack(nodes)
-        return _rows_of(nodes)[0][0]
+    def _changed(self, depth: int, prefix: int, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        """Yield (digit, first mark, last mark) of each subtree of a pack that has marks."""
+        if depth + _BITS > MARK_BITS:
+            # A mark is no finer than this: all that stands below it is looked at.
+            yield from ((digit, first, last) for digit in range(_WIDTH))
+            return
+        shift = MARK_BITS - depth - _BITS
+        while first < last:
+            digit = self.marks[first] >> shift & (_WIDTH - 1)
+            end = bisect_left(self.marks, ((prefix << _BITS | digit) + 1) << shift, first, last)
+            yield digit, first, end
+            first = end
+
+    def _leaves_of(self, depth: int, prefix: int, digits: Sequence[int]) -> Iterator[tuple[int, list[TagLeaf]]]:
+        """Yield the leaves below each of these subtrees; more than SPLIT mean that there are even more, perhaps."""
+        if not digits:
+            return
+        # Subtrees side by side are one range: one read for all of them costs less than one for each.
+        low, _ = span_of(depth + _BITS, prefix << _BITS | digits[0])
+        _, high = span_of(depth + _BITS, prefix << _BITS | digits[-1])
+        limit = SPLIT * (digits[-1] - digits[0] + 1)
+        leaves = self.reader.leaves_between(low, high, limit + 1) if len(digits) > 1 else []
+        if not leaves or len(leaves) > limit:
+            for digit in digits:
+                below = span_of(depth + _BITS, prefix << _BITS | digit)
+                yield digit, self.reader.leaves_between(*below, SPLIT + 1)
+            return
+        at = 0
+        for digit in digits:
+            low, high = span_of(depth + _BITS, prefix << _BITS | digit)
+            while at < len(leaves) and leaves[at][0] < low:
+                at += 1
+            end = at
+            while end < len(leaves) and leaves[end][0] <= high:
+                end += 1
+            yield digit, leaves[at:end]
+            at = end
+
+    def _keep(self, depth: int, prefix: int, pack: _Pack) -> Node:
+        self.packs[place_of(depth, prefix)] = pack.encode()
+        return pack.top()
+
+
+def _subtree(leaves: Sequence[TagLeaf], depth: int) -> Node:
+    return Node(subtree_of(hashed(leaves), depth), len(leaves) > 1)
 
 
 def node_at(reader: TagIndexReader, depth: int = 0, prefix: int = 0) -> Node:
     """Return the subtree of `prefix` at `depth` (the whole index) as it is stored; marks are not looked at."""
     stored = reader.pack(place_of(depth, prefix))
     if stored is not None:
-        return _rows_of(_parse_pack(stored))[0][0]
+        return _Pack.parse(stored).top()
     leaves = reader.leaves_between(*span_of(depth, prefix), SPLIT + 1)
     if len(leaves) > SPLIT:
         raise Tampered("index", "a pack is missing; run `prooftrail verify`")
-    return Node(subtree_of(hashed(leaves), depth), len(leaves) > 1)
+    return _subtree(leaves, depth)
 
 
-def _combine(left: Node, right: Node) -> Node:
-    """Return the subtree over two halves: a single leaf rises, and nothing stays nothing."""
-    if left.hash == EMPTY and not right.many:
-        return right
-    if right.hash == EMPTY and not left.many:
-        return left
-    return Node(sha256(b"\x11" + left.hash + right.hash).digest(), True)
+class _Pack:
+    """The sixteen subtrees four bits below a place.
 
+    Stored as two sets of sixteen bits, the lowest for the first subtree (which of them have two leaves or more, and
+    which have a pack of their own), then sixteen hashes.
+    """
 
-def _rows_of(nodes: Sequence[Node]) -> list[list[Node]]:
-    """Return the rows of the tree over a pack's subtrees, from its one top to the subtrees themselves."""
-    rows = [list(nodes)]
-    while len(row := rows[0]) > 1:
-        rows.insert(0, [_combine(row[i], row[i + 1]) for i in range(0, len(row), 2)])
-    return rows
+    __slots__ = ("hashes", "many", "packed")
+
+    def __init__(self, many: int, packed: int, hashes: list[bytes]) -> None:
+        self.many = many
+        self.packed = packed
+        self.hashes = hashes
+
+    @classmethod
+    def parse(cls, data: bytes) -> _Pack:
+        if len(data) != 4 + _WIDTH * HASH_BYTES:
+            raise Tampered("index", "a pack is of another length; run `prooftrail verify`")
+        hashes = [data[start : start + HASH_BYTES] for start in range(4, len(data), HASH_BYTES)]
+        return cls(int.from_bytes(data[:2], "big"), int.from_bytes(data[2:4], "big"), hashes)
+
+    def encode(self) -> bytes:
+        return self.many.to_bytes(2, "big") + self.packed.to_bytes(2, "big") + b"".join(self.hashes)
+
+    def put(self, digit: int, node: Node, *, packed: bool) -> None:
+        bit = 1 << digit
+        self.hashes[digit] = node.hash
+        self.many = self.many | bit if node.many else self.many & ~bit
+        self.packed = self.packed | bit if packed else self.packed & ~bit
+
+    def top(self) -> Node:
+        """Return the subtree over all sixteen."""
+        (hash,), many = self.rows()[0]
+        return Node(hash, bool(many))
+
+    def rows(self) -> list[tuple[list[bytes], int]]:
+        """Return the rows of the tree from the top to the sixteen: hashes, and the bits of those of two leaves or more.
+
+        A single leaf rises, and nothing stays nothing.
+        """
+        hashes, many = self.hashes, self.many
+        rows = [(hashes, many)]
+        while len(hashes) > 1:
+            above, above_many = [], 0
+            for i in range(0, len(hashes), 2):
+                left, right = hashes[i], hashes[i + 1]
+                if not many >> i & 3 and (left == EMPTY or right == EMPTY):
+                    above.append(left if right == EMPTY else right)
+                else:
+                    above.append(sha256(b"\x11" + left + right).digest())
+                    above_many |= 1 << (i >> 1)
+            hashes, many = above, above_many
+            rows.insert(0, (hashes, many))
+        return rows
 
 
 # --- proving ----------------------------------------------------------------------------------------------------
@@ -204,14 +286,14 @@ def prove(reader: TagIndexReader, ledger: str, tag: str) -> IndexProof:
     above: list[bytes] = []
     depth = 0
     while (stored := reader.pack(place_of(depth, number >> (KEY_BITS - depth)))) is not None:
-        rows = _rows_of(_parse_pack(stored))
+        rows = _Pack.parse(stored).rows()
         at = 0
-        for row in rows[1:]:
-            if not rows[len(above) - depth][at].many:
+        for (_, many), (hashes, _) in pairwise(rows):
+            if not many >> at & 1:
                 break
             at = at << 1 | bit_of(key, len(above))
-            above.append(row[at ^ 1].hash)
-        if len(above) < depth + _BITS or not rows[_BITS][at].many:
+            above.append(hashes[at ^ 1])
+        if len(above) < depth + _BITS or not rows[_BITS][1] >> at & 1:
             depth = len(above)
             break
         depth += _BITS
@@ -234,15 +316,3 @@ def span_of(depth: int, prefix: int) -> tuple[bytes, bytes]:
     """Return the lowest and the highest key below a place."""
     first = prefix << (KEY_BITS - depth)
     return first.to_bytes(32, "big"), (first + (1 << (KEY_BITS - depth)) - 1).to_bytes(32, "big")
-
-
-def _parse_pack(data: bytes) -> list[Node]:
-    if len(data) != _PACK_BYTES:
-        raise Tampered("index", "a pack is of another length; run `prooftrail verify`")
-    flags = int.from_bytes(data[:2], "big")
-    return [Node(data[2 + 32 * digit : 34 + 32 * digit], bool(flags >> digit & 1)) for digit in range(_WIDTH)]
-
-
-def _encode_pack(nodes: Sequence[Node]) -> bytes:
-    flags = sum(1 << digit for digit, node in enumerate(nodes) if node.many)
-    return flags.to_bytes(2, "big") + b"".join(node.hash for node in nodes)

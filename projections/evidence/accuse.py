@@ -72,6 +72,15 @@ class Kept:
             raise VerificationError("package", "has not one proof for each entry")
         for line, name in zip(lines, names, strict=True):
             self.add_entry(line, members[name])
+        if "index/entry.json" in members:
+            try:
+                index = [members[f"index/{name}"] for name in ("entry.json", "entry.tlog-proof", "proof.json")]
+            except KeyError as error:
+                raise VerificationError("package", f"{error.args[0]} is missing") from None
+            self.add_state(*index)
+        for name, note in members.items():
+            if name.endswith("/checkpoint") or name.endswith(".checkpoint"):
+                self.add_checkpoint(note)
 
 
 def kind_of(data: bytes) -> str:

@@ -1,4 +1,4 @@
-"""The evidence package of one order, written: a zip file that a stranger verifies offline.
+"""The evidence package, written: a zip file that a stranger verifies offline.
 
 What lives here: putting given bytes into the package's one canonical form, and onto the disk. What does not: which
 entries and fields belong in it (the caller decides), and the form itself, which `verify` alone knows, so that what
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,14 +35,48 @@ class PackagedEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackageContents:
-    """Everything that goes into a package: all entries of one order up to the checkpoint, by ascending index."""
+class PackagedIndex:
+    """What makes a package complete: the index entry, its tlog-proof against the checkpoint, and the index proof."""
 
-    order: str
+    index: int
+    entry: bytes
+    inclusion: bytes
+    proof: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedCut:
+    """Where the history is cut: the moment, the last checkpoint at or before it, and the proof of consistency."""
+
+    as_of: str
+    checkpoint: bytes
+    consistency: Sequence[bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagedCheckpoint:
+    """A checkpoint with the cosignatures of witnesses, and the proof that the package's checkpoint extends it."""
+
+    size: int
+    note: bytes
+    consistency: Sequence[bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackageContents:
+    """Everything that goes into a package: entries with one tag, by ascending index; all that there are, with `index`.
+
+    `kind` is a word of `verify.KINDS`. Without `index` completeness is not claimed, without `cut` no past moment.
+    """
+
+    tag: str
     ledger: str
     checkpoint: bytes
     entries: Sequence[PackagedEntry]
     kind: str = "order"
+    index: PackagedIndex | None = None
+    cut: PackagedCut | None = None
+    witnessed: Sequence[PackagedCheckpoint] = ()
 
 
 def build_package(contents: PackageContents, *, key: str) -> bytes:
@@ -90,13 +125,32 @@ def write_package(path: Path, contents: PackageContents, *, key: str, replace: b
 
 def _members(contents: PackageContents, program: bytes) -> dict[str, bytes]:
     """Return the members but for the README. Raises Failed for what has no place in a package."""
-    head = {"v": verify.VERSION, "kind": contents.kind, "ledger": contents.ledger, "order": contents.order}
+    index, cut = contents.index, contents.cut
+    head = {
+        "as_of": None if cut is None else cut.as_of,
+        "index": None if index is None else index.index,
+        "kind": contents.kind,
+        "ledger": contents.ledger,
+        "size": _size_of(contents.checkpoint),
+        "tag": contents.tag,
+        "v": verify.VERSION,
+    }
     members = {
         "verify.py": program,
-        "package.json": verify.canonical({**head, "size": _size_of(contents.checkpoint)}),
+        "package.json": verify.canonical(head),
         "checkpoint": contents.checkpoint,
         "entries.jsonl": b"".join(packaged.entry + b"\n" for packaged in contents.entries),
     }
+    if index is not None:
+        members["index/entry.json"] = index.entry
+        members["index/entry.tlog-proof"] = index.inclusion
+        members["index/proof.json"] = index.proof
+    if cut is not None:
+        members["as-of/checkpoint"] = cut.checkpoint
+        members["as-of/consistency"] = _hash_lines(cut.consistency)
+    for cosigned in contents.witnessed:
+        members[f"witness/{cosigned.size}.checkpoint"] = cosigned.note
+        members[f"witness/{cosigned.size}.consistency"] = _hash_lines(cosigned.consistency)
     before = -1
     for packaged in contents.entries:
         if packaged.index <= before:
@@ -115,6 +169,10 @@ def _members(contents: PackageContents, program: bytes) -> dict[str, bytes]:
         if openings:
             members[f"fields/{packaged.index}.json"] = verify.canonical(openings)
     return members
+
+
+def _hash_lines(hashes: Sequence[bytes]) -> bytes:
+    return b"".join(b64encode(node) + b"\n" for node in hashes)
 
 
 def _size_of(checkpoint: bytes) -> int:

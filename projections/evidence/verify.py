@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verify an evidence package of a Prooftrail ledger, offline, with nothing but Python 3.9 or later.
 
-    python3 verify.py PACKAGE.zip --key KEY [--json] [--extract DIR]
+    python3 verify.py PACKAGE.zip --key KEY [--witness WITNESS_KEY] [--json] [--extract DIR]
     python3 verify.py ACCUSATION.json --key KEY [--key FORMER_KEY] [--json]
 
 KEY is the ledger's public key, `<name>+<8 hex digits>+<base64>`, or a file that holds it. Get the key and this
@@ -11,19 +11,27 @@ program from the ledger's publisher, never from the package: whoever forged one 
 Exit status: 0 every claim is proven; 1 a claim failed; 2 the command is wrong or the file cannot be read.
 
 This file is written to be audited. It reads from top to bottom as the steps run: the claims, the limits, the
-protocol in eleven steps (`examine` and `verify_package`), then each format by its specification, then Ed25519.
+protocol in fifteen steps (`examine` and `verify_package`), then each format by its specification, then Ed25519.
 
 The package is a zip file with one possible form: members stored, 1980-01-01, no comments, a fixed order.
 
     README.txt                     for people; generated from what is proven, so it must match to the byte
     verify.py                      this file
-    package.json                   {"kind":"order","ledger":…,"order":…,"size":…,"v":1}
+    package.json                   {"as_of":null,"index":…,"kind":"order","ledger":…,"size":…,"tag":"order:…","v":2}
     checkpoint                     the signed size and root hash of the log      c2sp.org/tlog-checkpoint
     entries.jsonl                  the exact bytes of each entry, one a line, by index
+    index/entry.json               the entry that commits to the index of all tags, at index `index`
+    index/entry.tlog-proof         that it stands in the log
+    index/proof.json               what that index says about the tag: how many events, or none
+    as-of/checkpoint               the last one at or before the moment `as_of`
+    as-of/consistency              that the log above extends it: one hash a line       RFC 6962 §2.1.2
+    witness/<size>.checkpoint      an earlier one, with what witnesses signed of it     c2sp.org/tlog-cosignature
+    witness/<size>.consistency     that the log above extends it: one hash a line
     proofs/<index>.tlog-proof      that the entry stands in the log              c2sp.org/tlog-proof@v1
     fields/<index>.json            disclosed fields: {"<field>":{"salt":…,"value":…}} or {"salt":…,"file":…}
     orders/<index>.<field>.bin     the exact bytes of a field that is disclosed as a file
 
+`index` and `as_of` may be null; then the files of that folder are not there, and what they would prove is not claimed.
 All JSON is canonical (RFC 8785, without floating point), all hashes are SHA-256, all base64 has one form.
 Everything that arrives here may be hostile: what is malformed fails its step, and a step that fails ends the run.
 """
@@ -41,33 +49,41 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
     Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
     Members = dict[str, bytes]
 
-VERSION = 1
+VERSION = 2
+ENTRY_VERSION = 1
 
 # --- What is claimed, and what is not -------------------------------------------------------------------------
 
 CLAIMS = (
     ("container", "the file is a package in its one canonical form: every byte of it is accounted for"),
-    ("package", "package.json says which order of which ledger this is about"),
+    ("package", "package.json says what of which ledger this is about"),
     ("checkpoint", "the ledger's key signed the size and the root hash of its log"),
     ("inclusion", "every entry stands in that log, unchanged, at its index"),
     ("entries", "every entry is a record of this ledger, and the time of recording never runs backwards"),
-    ("order", "every entry is about this order"),
-    ("chain", "no event of this order is missing between its first and the last one shown"),
+    ("about", "every entry is about what package.json names"),
+    ("chain", "no event of it is missing between its first and the last one shown"),
+    ("index", "the log itself commits, in an entry, to how many events everything in it has"),
+    ("complete", "by that index the events shown are all there are, or there is none"),
+    ("as-of", "exactly those up to the moment asked for were recorded by then"),
     ("fields", "every disclosed field is, to the byte, the one that was recorded"),
     ("members", "nothing is missing from the package, and nothing is in it that no step has checked"),
     ("program", "the verify.py in the package is the one that is running"),
     ("readme", "README.txt says what the steps above found, and nothing else"),
+    (
+        "witness",
+        "the witnesses saw this log grow, and when by their clocks each event was not, and was, in it",
+    ),
 )
 
 NOT_CLAIMED = (
-    ("later", "that nothing happened to this order after the last one shown: no index of all events is in here"),
+    ("later", "that nothing happened after the last event shown: no index of all events is in here"),
     ("unrecorded", "that everything that happened was recorded"),
     ("truth", "that what was written or recorded is true, or that a sender is who they say"),
     ("time", "any time other than the ledger's own clock when it recorded the event"),
@@ -75,20 +91,26 @@ NOT_CLAIMED = (
     ("withheld", "anything about the content of a field that is withheld"),
 )
 
+# What a package may be about, and how that is called.
+KINDS = {"order": "order", "subject": "person", "consent": "consent", "client": "client", "tag": "tag"}
+
 PROVEN, FAILED, UNCLAIMED = "proven", "failed", "not claimed"
 
 # --- Limits: what is larger fails, so that no input takes a machine down --------------------------------------
 
 MAX_PACKAGE_BYTES = 256 * 1024 * 1024
-MAX_MEMBERS = 10_000
+MAX_MEMBERS = 40_000
 MAX_NAME_BYTES = 100
-MAX_ENTRIES = 1_000
+MAX_ENTRIES = 10_000
 MAX_ENTRY_BYTES = 65_535  # C2SP tlog-tiles, "Log Entries": a length is 16 bits
 MAX_FIELDS_BYTES = 4 * 1024 * 1024  # one fields/<index>.json; larger values travel as files
 MAX_NOTE_BYTES = 128 * 1024
 MAX_SIGNATURES = 64  # c2sp.org/signed-note: at least 16
 MAX_PROOF_HASHES = 63
+MAX_INDEX_PROOF_BYTES = 64 * 1024
+KEY_BITS = 256  # most levels of the tag index
 MAX_KEY_BYTES = 4096
+MAX_WITNESSED = 64  # checkpoints with cosignatures
 MAX_DEPTH = 64  # of nested JSON
 MAX_INTEGER = 2**53 - 1  # RFC 7493 §2.2
 MAX_SHOWN = 200  # characters of one value in the story
@@ -123,7 +145,7 @@ class Checkpoint(NamedTuple):
 
 @dataclass(frozen=True)
 class Event:
-    """One proven line of the order's story."""
+    """One proven line of the story."""
 
     index: int
     recorded_at: str
@@ -144,17 +166,55 @@ class Disclosed:
 
 
 @dataclass(frozen=True)
+class Complete:
+    """That of the entries before `size` exactly `count` are about it."""
+
+    size: int
+    count: int
+    root: str
+
+    @property
+    def text(self) -> str:
+        if self.count < 2:
+            return "this is the only event of it" if self.count else "there is no event of it"
+        return f"these are all {self.count} events of it"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """That exactly the first `count` of them were recorded by `as_of`, when the log had `size` entries."""
+
+    as_of: str
+    size: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Findings:
     """What the package proves; made only when every step up to `members` holds."""
 
     ledger: str
-    order: str
+    kind: str
+    tag: str
     size: int
     root: str
     story: tuple[Event, ...]
+    complete: Complete | None
+    cut: Cut | None
+    witnessed: tuple[tuple[int, bytes], ...]  # (size, signed note) of checkpoints that the log extends
     disclosed: tuple[Disclosed, ...]
     withheld: tuple[tuple[int, str], ...]
     digests: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """When a witness, by its own clock, had seen the log without an event, and with it: POSIX seconds, or None."""
+
+    index: int
+    witness: str
+    after: int | None
+    not_later_than: int | None
 
 
 @dataclass(frozen=True)
@@ -173,6 +233,7 @@ class Report:
     claims: tuple[Claim, ...]
     findings: Findings | None = None
     files: dict[str, bytes] = field(default_factory=dict)
+    brackets: tuple[Bracket, ...] = ()
 
     @property
     def proven(self) -> bool:
@@ -210,11 +271,13 @@ class Sheet:
 # --- The protocol ---------------------------------------------------------------------------------------------
 
 
-def verify_package(package: bytes, key: Key, program: bytes | None = None) -> Report:
+def verify_package(package: bytes, key: Key, program: bytes | None = None, witnesses: Iterable[Key] = ()) -> Report:
     """Return the verdict on every claim of `package` under the ledger's `key`. Never raises on any input.
 
-    `program` is the bytes of the verify.py that is running; by default they are read from its file.
+    `program` is the bytes of the verify.py that is running; by default they are read from its file. Each of the
+    `witnesses` must have cosigned something in the package; without any, nothing is claimed of them.
     """
+    brackets: tuple[Bracket, ...] = ()
     sheet = Sheet()
     try:
         # (1) One byte form, and cheap to test: nothing else is looked at in a file that is not in it.
@@ -222,10 +285,10 @@ def verify_package(package: bytes, key: Key, program: bytes | None = None) -> Re
         members = read_package(package)
         sheet.hold(f"{len(members)} files, {len(package)} bytes")
 
-        # (2) to (9)
+        # (2) to (12)
         findings = examine(members, key, sheet)
 
-        # (10) A package cannot vouch for its own verifier. What counts is the one that you fetched and ran.
+        # (13) A package cannot vouch for its own verifier. What counts is the one that you fetched and ran.
         sheet.begin("program")
         running = own_source() if program is None else program
         if members["verify.py"] != running:
@@ -233,11 +296,18 @@ def verify_package(package: bytes, key: Key, program: bytes | None = None) -> Re
             raise Failed(digests + "; get the version that fits from the publisher")
         sheet.hold(f"SHA-256 {_hex(running)}")
 
-        # (11) What people read first is held to what was proven.
+        # (14) What people read first is held to what was proven.
         sheet.begin("readme")
         if members["README.txt"] != readme(findings):
             raise Failed("README.txt was changed")
         sheet.hold("generated again from the findings, and identical")
+
+        # (15) A witness has no part in the ledger: what it signed was so at that time, whatever the ledger says.
+        sheet.begin("witness")
+        sheet.hold("", UNCLAIMED)
+        for witness in witnesses:
+            brackets += find_brackets(findings, witness)
+            sheet.hold(f"cosigned by {', '.join(sorted({shown(item.witness) for item in brackets}))}")
     except Failed as failed:
         sheet.fail(failed.why)
         return Report(sheet.claims())
@@ -246,23 +316,24 @@ def verify_package(package: bytes, key: Key, program: bytes | None = None) -> Re
         sheet.fail(f"the program could not finish this step ({type(error).__name__})")
         return Report(sheet.claims())
     files = {item.file: members[item.file] for item in findings.disclosed if item.file is not None}
-    return Report(sheet.claims(), findings, files)
+    return Report(sheet.claims(), findings, files, brackets)
 
 
 def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
-    """Steps (2) to (9): return what the members prove under `key`, or raise Failed with `sheet` at the step."""
+    """Steps (2) to (12): return what the members prove under `key`, or raise Failed with `sheet` at the step."""
     # (2) package.json is where the other steps learn what they look for; it proves nothing by itself.
     sheet.begin("package")
-    ledger, order, size = parse_package(_member(members, "package.json"))
-    sheet.hold(f"order {order}, ledger {shown(ledger)}")
+    about = parse_package(_member(members, "package.json"))
+    sheet.hold(f"{KINDS[about.kind]} {about.name}, ledger {shown(about.ledger)}")
 
     # (3) One signature covers everything: the checkpoint commits to every entry of the log.
     sheet.begin("checkpoint")
     note = _member(members, "checkpoint")
     checkpoint = open_checkpoint(note, key)
-    if checkpoint.origin != ledger or checkpoint.size != size:
+    if checkpoint.origin != about.ledger or checkpoint.size != about.size:
         raise Failed("package.json names another ledger or another size than the checkpoint")
-    sheet.hold(f"{size} entries, root hash {_base64(checkpoint.root)}")
+    witnessed = open_witnessed(members, checkpoint, key)
+    sheet.hold(f"{about.size} entries, root hash {_base64(checkpoint.root)}")
 
     # (4) RFC 6962 §2.1.1. The bytes of an entry are hashed before anything in them is read.
     sheet.begin("inclusion")
@@ -270,40 +341,82 @@ def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
     indices = sorted(int(match.group(1)) for match in map(_PROOF_NAME.fullmatch, members) if match)
     if len(lines) != len(indices):
         raise Failed(f"{len(lines)} entries, but {len(indices)} proofs")
+    if not lines and about.index is None:
+        raise Failed("there are no entries, and no index that says so")
     for index, line in zip(indices, lines):  # noqa: B905  (Python 3.9; the lengths were compared)
-        proof = parse_proof(members[f"proofs/{index}.tlog-proof"], index, note)
+        proof = parse_proof(members[f"proofs/{index}.tlog-proof"], f"proofs/{index}.tlog-proof", index, note)
         check_inclusion(line, index, checkpoint, proof)
-    sheet.hold(f"{len(lines)} entries, from index {indices[0]} to {indices[-1]}")
+    span = f"{len(lines)} entries, from index {indices[0]} to {indices[-1]}" if lines else "no entries are shown"
+    sheet.hold(span, PROVEN if lines else UNCLAIMED)
 
     # (5) The log holds whatever its operator put in; here it must be entries, at the index that they state.
     sheet.begin("entries")
-    entries = [parse_entry(line, index, ledger) for index, line in zip(indices, lines)]  # noqa: B905
+    entries = [parse_entry(line, index, about.ledger) for index, line in zip(indices, lines)]  # noqa: B905
     for before, entry in zip(entries, entries[1:]):  # noqa: B905, RUF007  (Python 3.9)
         if entry.recorded_at < before.recorded_at:
             raise Failed(f"entry {entry.index} was recorded before entry {before.index}")
     if len({entry.id for entry in entries}) != len(entries):
         raise Failed("two entries have the same id")
-    sheet.hold(f"recorded from {entries[0].recorded_at} to {entries[-1].recorded_at}")
+    moments = f"recorded from {entries[0].recorded_at} to {entries[-1].recorded_at}" if entries else ""
+    sheet.hold(moments, PROVEN if entries else UNCLAIMED)
 
     # (6)
-    sheet.begin("order")
-    tag = "order:" + order
+    sheet.begin("about")
     for entry in entries:
-        if tag not in entry.tags:
-            raise Failed(f"entry {entry.index} is not about this order")
-    sheet.hold(f"each carries the tag {tag}")
+        if about.tag not in entry.tags:
+            raise Failed(f"entry {entry.index} is not about this {KINDS[about.kind]}")
+    sheet.hold(f"each carries the tag {shown(about.tag)}" if entries else "", PROVEN if entries else UNCLAIMED)
 
     # (7) The ledger numbers the events of a tag from 1, and each names the index of the one before it. This says
-    # nothing about events after the last one: only the tag index could, and this version does not have it.
+    # nothing about events after the last one: that is for the index.
     sheet.begin("chain")
     previous: int | None = None
     for count, entry in enumerate(entries, 1):
-        if entry.tags[tag] != (count, previous):
-            raise Failed(f"entry {entry.index} is not the next event of this order after {count - 1} shown")
+        if entry.tags[about.tag] != (count, previous):
+            raise Failed(f"entry {entry.index} is not the next event of it after {count - 1} shown")
         previous = entry.index
-    sheet.hold(f"events 1 to {len(entries)}, each naming the one before it")
+    numbered = f"events 1 to {len(entries)}, each naming the one before it" if entries else ""
+    sheet.hold(numbered, PROVEN if entries else UNCLAIMED)
 
-    # (8) A disclosed value is right when its salted hash is the commitment in the entry. A field that the package
+    # (8) The index of all tags is committed to by an entry of the log, so the one signature covers it too.
+    sheet.begin("index")
+    committed: IndexEntry | None = None
+    if about.index is None:
+        sheet.hold("", UNCLAIMED)
+    else:
+        line, name = _member(members, "index/entry.json"), "index/entry.tlog-proof"
+        check_inclusion(line, about.index, checkpoint, parse_proof(_member(members, name), name, about.index, note))
+        committed = parse_index_entry(line, about.index, about.ledger)
+        sheet.hold(f"entry {about.index}: {committed.tags} tags, root hash {committed.root.hex()}")
+
+    # (9) So many events with such leaf hashes, in this order: nothing can be left out of them, nor put in.
+    sheet.begin("complete")
+    complete: Complete | None = None
+    if committed is None:
+        sheet.hold("", UNCLAIMED)
+    else:
+        count, head = parse_index_proof(_member(members, "index/proof.json"), about, committed.root)
+        if count != len(entries):
+            raise Failed(f"{len(entries)} entries are shown, the index counts {count}")
+        if head_of(lines) != head:
+            raise Failed("the entries shown are not the ones that the index counts")
+        if entries and (entries[-1].index >= committed.index or entries[-1].recorded_at > committed.recorded_at):
+            raise Failed(f"entry {entries[-1].index} is not before the index entry")
+        complete = Complete(committed.index, count, committed.root.hex())
+        sheet.hold(f"{complete.text}, among the first {complete.size} entries of the log")
+
+    # (10) The later log extends that of the moment; the index entry came after it, so it covers all there was by then.
+    sheet.begin("as-of")
+    cut: Cut | None = None
+    if about.as_of is None:
+        sheet.hold("", UNCLAIMED)
+    else:
+        if committed is None:
+            raise Failed("a moment is asked for, but there is no index")
+        cut = check_cut(members, about.as_of, entries, committed, checkpoint, key)
+        sheet.hold(f"{cut.count} of {len(entries)} by {cut.as_of}, when the log had {cut.size} entries")
+
+    # (11) A disclosed value is right when its salted hash is the commitment in the entry. A field that the package
     # does not disclose stays a commitment: it is withheld, and every other proof stays whole.
     sheet.begin("fields")
     disclosed: list[Disclosed] = []
@@ -316,9 +429,13 @@ def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
     text = f"{len(disclosed)} disclosed, {len(withheld)} withheld"
     sheet.hold(text, PROVEN if disclosed else UNCLAIMED)
 
-    # (9)
+    # (12)
     sheet.begin("members")
     expected = ["README.txt", "verify.py", "package.json", "checkpoint", "entries.jsonl"]
+    expected += ["index/entry.json", "index/entry.tlog-proof", "index/proof.json"] if complete else []
+    expected += ["as-of/checkpoint", "as-of/consistency"] if cut else []
+    for size, _ in witnessed:
+        expected += [f"witness/{size}.checkpoint", f"witness/{size}.consistency"]
     expected += [f"proofs/{index}.tlog-proof" for index in indices]
     expected += [f"fields/{index}.json" for index in sorted({item.index for item in disclosed})]
     expected += [item.file for item in disclosed if item.file is not None]
@@ -329,11 +446,15 @@ def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
     sheet.hold(f"{len(expected)} files")
 
     return Findings(
-        ledger=ledger,
-        order=order,
-        size=size,
+        ledger=about.ledger,
+        kind=about.kind,
+        tag=about.tag,
+        size=about.size,
         root=_base64(checkpoint.root),
         story=tuple(entry.event for entry in entries),
+        complete=complete,
+        cut=cut,
+        witnessed=witnessed,
         disclosed=tuple(disclosed),
         withheld=withheld,
         digests=tuple((name, _hex(members[name])) for name in expected if name != "README.txt"),
@@ -358,6 +479,7 @@ def _member(members: Members, name: str) -> bytes:
 # --- (1) The container: a zip file in one possible form (APPNOTE 6.3.10 §4.3, stored members only) ------------
 
 _PROOF_NAME = re.compile(r"proofs/(0|[1-9][0-9]{0,15})\.tlog-proof")
+_WITNESSED_NAME = re.compile(r"witness/(0|[1-9][0-9]{0,15})\.checkpoint")
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*")  # of a field that is disclosed as a file
 _MEMBER_NAMES = (
     re.compile(r"README\.txt"),
@@ -365,6 +487,13 @@ _MEMBER_NAMES = (
     re.compile(r"package\.json"),
     re.compile(r"checkpoint"),
     re.compile(r"entries\.jsonl"),
+    re.compile(r"index/entry\.json"),
+    re.compile(r"index/entry\.tlog-proof"),
+    re.compile(r"index/proof\.json"),
+    re.compile(r"as-of/checkpoint"),
+    re.compile(r"as-of/consistency"),
+    _WITNESSED_NAME,
+    re.compile(r"witness/(0|[1-9][0-9]{0,15})\.consistency"),
     _PROOF_NAME,
     re.compile(r"fields/(0|[1-9][0-9]{0,15})\.json"),
     re.compile(rf"orders/(0|[1-9][0-9]{{0,15}})\.{_FIELD_NAME.pattern}\.bin"),
@@ -381,7 +510,7 @@ _REGULAR_FILE_0644 = 0o100644 << 16
 def member_order(name: str) -> tuple[int, int, str]:
     """Return the sort key of a member's name; raise Failed for a name that no package has.
 
-    The names hold no path but the three folders, so unpacking one with any tool stays inside its folder.
+    The names hold no path but the six folders, so unpacking one with any tool stays inside its folder.
     """
     for place, pattern in enumerate(_MEMBER_NAMES):
         match = pattern.fullmatch(name)
@@ -457,20 +586,46 @@ def read_package(package: bytes) -> Members:
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
-def parse_package(data: bytes) -> tuple[str, str, int]:
-    """Return ledger, order and log size. Raises Failed."""
+@dataclass(frozen=True)
+class About:
+    """What package.json says."""
+
+    ledger: str
+    kind: str
+    tag: str
+    size: int
+    index: int | None
+    as_of: str | None
+
+    @property
+    def name(self) -> str:
+        return name_of(self.kind, self.tag)
+
+
+def name_of(kind: str, tag: str) -> str:
+    """Return the id in the tag of an order and the like, else the tag, safe to print."""
+    return shown(tag if kind == "tag" else tag.partition(":")[2])
+
+
+def parse_package(data: bytes) -> About:
+    """Return what a package says it is about. Raises Failed."""
     what = "package.json"
     package = parse_canonical(data, what, MAX_ENTRY_BYTES)
-    if not isinstance(package, dict) or set(package) != {"kind", "ledger", "order", "size", "v"}:
-        raise Failed("package.json has other members than kind, ledger, order, size and v")
-    if not _is_version(package["v"]) or package["kind"] != "order":
+    if not isinstance(package, dict) or set(package) != {"as_of", "index", "kind", "ledger", "size", "tag", "v"}:
+        raise Failed("package.json has other members than as_of, index, kind, ledger, size, tag and v")
+    kind = package["kind"]
+    if not _is_version(package["v"], VERSION) or not isinstance(kind, str) or kind not in KINDS:
         raise Failed("package.json is of a kind or version that this program does not know")
-    ledger, order = _text(package["ledger"], what), _text(package["order"], what)
+    ledger, tag = _text(package["ledger"], what), _text(package["tag"], what)
     if not is_key_name(ledger):
         raise Failed("package.json names a ledger by a name that no ledger has")
-    if not _UUID.fullmatch(order):
-        raise Failed("package.json names an order by something that is not an id")
-    return ledger, order, _count(package["size"], what)
+    if not tag or (kind != "tag" and not (tag.startswith(kind + ":") and _UUID.fullmatch(tag[len(kind) + 1 :]))):
+        raise Failed(f"package.json names {'an' if kind == 'order' else 'a'} {kind} by something that is not an id")
+    index = None if package["index"] is None else _count(package["index"], what)
+    as_of = None if package["as_of"] is None else _text(package["as_of"], what)
+    if as_of is not None:
+        _check_moment(as_of, what)
+    return About(ledger, kind, tag, _count(package["size"], what), index, as_of)
 
 
 def canonical(value: object) -> bytes:
@@ -543,8 +698,8 @@ def _exact_integer(digits: str) -> int:
     return int(digits)
 
 
-def _is_version(value: Json) -> bool:
-    return type(value) is int and value == VERSION  # to Python, true == 1
+def _is_version(value: Json, version: int) -> bool:
+    return type(value) is int and value == version  # to Python, true == 1
 
 
 def _text(value: Json, what: str) -> str:
@@ -570,15 +725,15 @@ def is_key_name(name: str) -> bool:
     return name != "" and "+" not in name and not any(c.isspace() or c < " " for c in name)
 
 
-def parse_key(text: str) -> Key:
-    """Return the key of `<name>+<8 hex digits>+<base64>`. Raises Failed."""
+def parse_key(text: str, type: bytes = _ED25519) -> Key:
+    """Return the key of `<name>+<8 hex digits>+<base64>`, of a ledger unless another type is asked. Raises Failed."""
     parts = text.strip().split("+", 2)
     if len(parts) != 3 or not is_key_name(parts[0]):
         raise Failed("a key has the form <name>+<8 hex digits>+<base64>")
     name, key_id, encoded = parts
     data = _unbase64(encoded, "the key")
-    if len(data) != 33 or data[:1] != _ED25519:
-        raise Failed("the key is not an Ed25519 key")
+    if len(data) != 33 or data[:1] != type:
+        raise Failed("the key is not an Ed25519 key" + (" of a witness" if type == _COSIGNATURE else ""))
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass") + b"\n" + data).digest()[:4]
     if key_id != digest.hex():
         raise Failed("the key is damaged: its 8 hex digits do not fit")
@@ -681,6 +836,8 @@ def _hex(data: bytes) -> str:
 
 def split_lines(data: bytes) -> list[bytes]:
     """Return the lines of entries.jsonl; canonical JSON holds no newline, so each line is one entry."""
+    if not data:
+        return []
     if not data.endswith(b"\n"):
         raise Failed("entries.jsonl does not end its last line")
     if data.count(b"\n") > MAX_ENTRIES:
@@ -688,12 +845,11 @@ def split_lines(data: bytes) -> list[bytes]:
     return data[:-1].split(b"\n")
 
 
-def parse_proof(data: bytes, index: int, note: bytes) -> list[bytes]:
+def parse_proof(data: bytes, what: str, index: int, note: bytes) -> list[bytes]:
     """Return the hashes of a tlog-proof of `index`, leaf's sibling first. Raises Failed.
 
     It must embed exactly `note`. Extra data is refused: nothing would authenticate it.
     """
-    what = f"proofs/{index}.tlog-proof"
     head, empty, embedded = data.partition(b"\n\n")
     if not empty or embedded != note:
         raise Failed(f"{what} is not against the checkpoint of this package")
@@ -745,6 +901,20 @@ STORY = {
     "order-confirmed": "the order was confirmed",
     "order-disputed": "the order was disputed",
     "dispute-resolved": "the dispute was resolved",
+    "subject-registered": "the person was registered",
+    "identifier-linked": "an identifier was linked to the person",
+    "consent-given": "consent was given",
+    "consent-withdrawn": "consent was withdrawn",
+    "personal-data-collected": "personal data was collected",
+    "data-corrected": "personal data was corrected",
+    "disclosure-requested": "a disclosure was asked for",
+    "disclosure-authorized": "a disclosure was authorized",
+    "disclosure-refused": "a disclosure was refused",
+    "disclosure-transmitted": "a disclosure was carried out",
+    "disclosure-voided": "a disclosure was voided",
+    "erasure-decided": "an erasure was decided",
+    "key-destroyed": "a key was destroyed, and what was sealed under it with it",
+    "personal-data-erased": "personal data was erased",
 }
 
 
@@ -757,6 +927,7 @@ class Entry:
     recorded_at: str
     tags: dict[str, tuple[int, int | None]]
     sealed: dict[str, bytes]
+    data: dict[str, Json]
     event: Event
 
 
@@ -766,7 +937,7 @@ def parse_entry(line: bytes, index: int, ledger: str) -> Entry:
     entry = parse_canonical(line, what, MAX_ENTRY_BYTES)
     if not isinstance(entry, dict) or set(entry) != _ENTRY_MEMBERS:
         raise Failed(f"{what} has other members than an entry has")
-    if not _is_version(entry["v"]):
+    if not _is_version(entry["v"], ENTRY_VERSION):
         raise Failed(f"{what} is of a version that this program does not know")
     if entry["ledger"] != ledger or _count(entry["index"], what) != index:
         raise Failed(f"{what} names another ledger or another index")
@@ -783,6 +954,7 @@ def parse_entry(line: bytes, index: int, ledger: str) -> Entry:
         recorded_at=recorded_at,
         tags=_parse_tags(entry["tags"], index),
         sealed={name: _unbase64url(value, 32, "a commitment of " + what) for name, value in sealed.items()},
+        data=data,
         event=Event(index, recorded_at, type, STORY.get(type, "an event of another type"), _facts(data)),
     )
 
@@ -860,7 +1032,155 @@ def shown(text: str) -> str:
     return safe if len(text) <= MAX_SHOWN else safe + " (cut)"
 
 
-# --- (8) Disclosed fields -------------------------------------------------------------------------------------
+# --- (8) (9) The index of all tags: a compact sparse Merkle tree ----------------------------------------------
+#
+#     key   = SHA256("prooftrail/tag/v1" ‖ 0x00 ‖ ledger ‖ 0x00 ‖ tag)       its bits, the highest first: 0 goes left
+#     head  = 32 zero bytes; with each event SHA256(0x12 ‖ head ‖ leaf hash of its entry)
+#     leaf  = SHA256(0x10 ‖ key ‖ count as 8 bytes ‖ head)
+#     node  = SHA256(0x11 ‖ left ‖ right)
+# A subtree without leaves is 32 zero bytes, and one with a single leaf is that leaf.
+
+_EMPTY = bytes(32)
+_HEX_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class IndexEntry:
+    """An entry that commits to the index over all entries before it."""
+
+    index: int
+    recorded_at: str
+    root: bytes
+    tags: int
+
+
+def parse_index_entry(line: bytes, index: int, ledger: str) -> IndexEntry:
+    """Return the commitment in the entry at `index`. Raises Failed."""
+    entry = parse_entry(line, index, ledger)
+    data = entry.data
+    if entry.event.type != "index-committed" or set(data) != {"root", "size", "tags"} or entry.tags or entry.sealed:
+        raise Failed(f"entry {index} is not a commitment to an index")
+    root = _text(data["root"], "the index entry")
+    if not _HEX_HASH.fullmatch(root) or _count(data["size"], "the index entry") != index:
+        raise Failed(f"entry {index} does not commit to an index of exactly the entries before it")
+    return IndexEntry(index, entry.recorded_at, bytes.fromhex(root), _count(data["tags"], "the index entry"))
+
+
+def head_of(lines: Iterable[bytes]) -> bytes:
+    """Return the head that these entries lead to."""
+    head = _EMPTY
+    for line in lines:
+        head = hashlib.sha256(b"\x12" + head + hashlib.sha256(b"\x00" + line).digest()).digest()
+    return head
+
+
+def parse_index_proof(data: bytes, about: About, root: bytes) -> tuple[int, bytes]:
+    """Return how many events the index with this root counts for the tag, and their head. Raises Failed.
+
+    The way from the root along the key of the tag ends in its leaf, in another tag's leaf, or in nothing.
+    """
+    what = "index/proof.json"
+    proof = parse_canonical(data, what, MAX_INDEX_PROOF_BYTES)
+    if not isinstance(proof, dict) or set(proof) != {"end", "path", "tag", "v"} or not _is_version(proof["v"], 1):
+        raise Failed(f"{what} has other members than end, path, tag and v, or is of another version")
+    path, end = proof["path"], proof["end"]
+    if proof["tag"] != about.tag or not isinstance(path, list) or len(path) > KEY_BITS:
+        raise Failed(f"{what} is about another tag, or has no path of at most {KEY_BITS} hashes")
+    siblings = [_index_hash(item, what) for item in path]
+    key = hashlib.sha256(b"prooftrail/tag/v1\x00" + f"{about.ledger}\x00{about.tag}".encode()).digest()
+    way = int.from_bytes(key, "big")
+    node, count, head = _EMPTY, 0, _EMPTY
+    if end is not None:
+        if not isinstance(end, dict) or set(end) not in ({"head", "n"}, {"head", "key", "n"}):
+            raise Failed(f"{what} ends in something else than a leaf or nothing")
+        n, end_head = _count(end["n"], what), _unbase64url(end["head"], 32, what)
+        end_key = key
+        if "key" in end:
+            # Another tag's leaf shows that the tag has none, but only where the tag's own would stand.
+            end_key = _unbase64url(end["key"], 32, what)
+            below = KEY_BITS - len(siblings)
+            if end_key == key or int.from_bytes(end_key, "big") >> below != way >> below:
+                raise Failed(f"{what} ends in a leaf that is not where the tag would be")
+        else:
+            count, head = n, end_head
+        if n < 1:
+            raise Failed(f"{what} ends in a tag without events")
+        node = hashlib.sha256(b"\x10" + end_key + n.to_bytes(8, "big") + end_head).digest()
+    if siblings and siblings[0] == _EMPTY:
+        raise Failed(f"{what} goes deeper than an index does")
+    for depth, sibling in zip(range(len(siblings) - 1, -1, -1), siblings):  # noqa: B905  (Python 3.9)
+        right = way >> (KEY_BITS - 1 - depth) & 1
+        node = hashlib.sha256(b"\x11" + (sibling + node if right else node + sibling)).digest()
+    if node != root:
+        raise Failed(f"{what} does not lead to the root that the log commits to")
+    return count, head
+
+
+def _index_hash(value: Json, what: str) -> bytes:
+    if value == "":
+        return _EMPTY
+    node = _unbase64url(value, 32, "a hash of " + what)
+    if node == _EMPTY:
+        raise Failed(f"{what} writes an empty subtree in another form than an empty text")
+    return node
+
+
+# --- (10) As of a moment --------------------------------------------------------------------------------------
+
+
+def check_cut(
+    members: Members, as_of: str, entries: list[Entry], committed: IndexEntry, checkpoint: Checkpoint, key: Key
+) -> Cut:
+    """Return where the history stood at the moment `as_of`. Raises Failed."""
+    then = open_checkpoint(_member(members, "as-of/checkpoint"), key)
+    if not 0 < then.size <= committed.index or committed.recorded_at <= as_of:
+        raise Failed("the index does not cover everything that was recorded by then")
+    check_consistency(then, checkpoint, parse_consistency(members, "as-of/consistency"))
+    for entry in entries:
+        if (entry.index < then.size) != (entry.recorded_at <= as_of):
+            raise Failed(f"entry {entry.index} is on the wrong side of that moment")
+    return Cut(as_of, then.size, sum(entry.index < then.size for entry in entries))
+
+
+def parse_consistency(members: Members, what: str) -> list[bytes]:
+    """Return the hashes of a consistency proof, one a line. Raises Failed."""
+    lines = _member(members, what).split(b"\n")
+    if lines.pop() != b"" or len(lines) > MAX_PROOF_HASHES + 1:
+        raise Failed(f"{what} is not one hash a line")
+    proof = [_unbase64(line.decode("ascii", "replace"), what) for line in lines]
+    if any(len(node) != 32 for node in proof):
+        raise Failed(f"{what} has a hash that is not 32 bytes")
+    return proof
+
+
+def check_consistency(old: Checkpoint, new: Checkpoint, proof: list[bytes]) -> None:
+    """Raise Failed unless the log of `new` extends the one of `old`, which has an entry. RFC 9162 §2.1.4.2."""
+    if old.size > new.size or (old.size == new.size and (old.root != new.root or proof)):
+        raise Failed("the log is not an extension of the one at that moment")
+    if old.size == new.size:
+        return
+    if old.size & (old.size - 1) == 0:
+        proof = [old.root, *proof]
+    first, last = old.size - 1, new.size - 1
+    while first & 1:
+        first, last = first >> 1, last >> 1
+    old_node = new_node = proof[0] if proof else b""
+    for sibling in proof[1:]:
+        if last == 0:
+            raise Failed("the proof that the log was only extended is too long")
+        if first & 1 or first == last:
+            old_node = hashlib.sha256(b"\x01" + sibling + old_node).digest()
+            new_node = hashlib.sha256(b"\x01" + sibling + new_node).digest()
+            while first and not first & 1:
+                first, last = first >> 1, last >> 1
+        else:
+            new_node = hashlib.sha256(b"\x01" + new_node + sibling).digest()
+        first, last = first >> 1, last >> 1
+    if last != 0 or old_node != old.root or new_node != new.root:
+        raise Failed("the log is not an extension of the one at that moment")
+
+
+# --- (11) Disclosed fields ------------------------------------------------------------------------------------
 
 
 def commitment(salt: bytes, name: str, value: bytes) -> bytes:
@@ -870,9 +1190,14 @@ def commitment(salt: bytes, name: str, value: bytes) -> bytes:
     return digest.digest()
 
 
+def is_field_name(name: str) -> bool:
+    """Say whether a field may be called so."""
+    return _FIELD_NAME.fullmatch(name) is not None
+
+
 def order_file(index: int, name: str) -> str:
     """Return the member's name for a field that is disclosed as a file. Raises Failed for a name that is not safe."""
-    if len(name) > 60 or not _FIELD_NAME.fullmatch(name):
+    if len(name) > 60 or not is_field_name(name):
         raise Failed(f"the field {shown(name)} of entry {index} cannot name a file")
     return f"orders/{index}.{name}.bin"
 
@@ -907,17 +1232,89 @@ def open_fields(entry: Entry, members: Members) -> list[Disclosed]:
     return disclosed
 
 
-# --- (11) README.txt ------------------------------------------------------------------------------------------
+# --- (3), (15) Checkpoints that witnesses cosigned: c2sp.org/tlog-cosignature, Ed25519 ------------------------
+
+_COSIGNATURE = b"\x04"  # signature type of c2sp.org/signed-note
+
+
+def open_witnessed(members: Members, checkpoint: Checkpoint, key: Key) -> tuple[tuple[int, bytes], ...]:
+    """Return (size, note) of each checkpoint in witness/, once the ledger signed it and its log extends it.
+
+    Who cosigned it is for `find_brackets`, which needs the keys of witnesses. Raises Failed.
+    """
+    sizes = sorted(int(match.group(1)) for match in map(_WITNESSED_NAME.fullmatch, members) if match)
+    if len(sizes) > MAX_WITNESSED:
+        raise Failed(f"more than {MAX_WITNESSED} checkpoints for witnesses")
+    found = []
+    for size in sizes:
+        note = members[f"witness/{size}.checkpoint"]
+        then = open_checkpoint(note, key)
+        if then.size != size or size < 1:
+            raise Failed(f"witness/{size}.checkpoint is of another size")
+        check_consistency(then, checkpoint, parse_consistency(members, f"witness/{size}.consistency"))
+        found.append((size, note))
+    return tuple(found)
+
+
+def parse_witness_key(text: str) -> Key:
+    """Return the key of a witness, `<name>+<8 hex digits>+<base64>` of type 0x04. Raises Failed."""
+    return parse_key(text, _COSIGNATURE)
+
+
+def find_brackets(findings: Findings, witness: Key) -> tuple[Bracket, ...]:
+    """Return when this witness had seen the log without each event shown, and when with it.
+
+    A cosignature says that at its time this was the largest tree of the log that the witness had seen. Raises Failed
+    when one of it is wrong, or there is none.
+    """
+    seen: list[tuple[int, int]] = []
+    for size, note in findings.witnessed:
+        text, signatures = _split_note(note)
+        for name, id, signature in signatures:
+            if (name, id) == (witness.name, witness.id):
+                if len(signature) != 72:
+                    raise Failed(f"the cosignature of {shown(witness.name)} is not 72 bytes")
+                time = int.from_bytes(signature[:8], "big")
+                check_ed25519(witness.public, b"cosignature/v1\ntime %d\n" % time + text, signature[8:])
+                seen.append((size, time))
+    if not seen:
+        raise Failed(f"nothing in the package is cosigned by {shown(witness.name)}")
+    # The log only grows: the best bounds are the last time without it and the first time with it.
+    return tuple(
+        Bracket(
+            event.index,
+            witness.name,
+            max((time for size, time in seen if size <= event.index), default=None),
+            min((time for size, time in seen if size > event.index), default=None),
+        )
+        for event in findings.story
+    )
+
+
+def _clock(time: int | None) -> str:
+    """Return the time of a witness for people; a witness may write any number."""
+    if time is None:
+        return "unknown"
+    try:
+        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{time} s"
+
+
+# --- (14) README.txt ------------------------------------------------------------------------------------------
 
 
 def readme(findings: Findings) -> bytes:
     """Return the one README.txt that a package with these findings has."""
+    kind, complete, cut = KINDS[findings.kind], findings.complete, findings.cut
     lines = [
-        "EVIDENCE OF ONE ORDER",
+        f"EVIDENCE OF ONE {kind.upper()}",
         "",
         f"Ledger     {shown(findings.ledger)}",
-        f"Order      {findings.order}",
+        f"{kind.capitalize():<10} {name_of(findings.kind, findings.tag)}",
         f"Log        {findings.size} entries when it was signed, root hash {findings.root}",
+        *([f"Complete   {complete.text}, among the first {complete.size} entries of the log"] if complete else []),
+        *([f"As of      {cut.as_of}: {cut.count} of them"] if cut else []),
         "",
         "This file proves nothing by itself. To check the package:",
         "",
@@ -934,11 +1331,11 @@ def readme(findings: Findings) -> bytes:
         "",
         "WHAT IS PROVEN, once verify.py says so",
         "",
-        *(f"  - {text}" for id, text in CLAIMS if findings.disclosed or id != "fields"),
+        *(f"  - {text}" for id, text in CLAIMS if _is_claimed(id, findings)),
         "",
         "WHAT IS NOT CLAIMED",
         "",
-        *(f"  - {text}" for _, text in NOT_CLAIMED),
+        *(f"  - {text}" for _, text in not_claimed(findings)),
         "",
         "SHA-256 OF THE OTHER FILES",
         "",
@@ -947,15 +1344,46 @@ def readme(findings: Findings) -> bytes:
     return ("\n".join(lines) + "\n").encode("utf-8")
 
 
+def _is_claimed(id: str, findings: Findings) -> bool:
+    return {
+        "fields": bool(findings.disclosed),
+        "inclusion": bool(findings.story),
+        "entries": bool(findings.story),
+        "about": bool(findings.story),
+        "chain": bool(findings.story),
+        "index": findings.complete is not None,
+        "complete": findings.complete is not None,
+        "as-of": findings.cut is not None,
+        # Only with the keys of witnesses, which whoever verifies brings along.
+        "witness": False,
+    }.get(id, True)
+
+
+def not_claimed(findings: Findings | None) -> Iterator[tuple[str, str]]:
+    """Yield (id, text) of what a package does not prove."""
+    for id, text in NOT_CLAIMED:
+        if id == "later" and findings is not None and findings.complete is not None:
+            size = findings.complete.size
+            text = f"that nothing was recorded about it later: the index covers the first {size} entries"
+        if id == "witness" and findings is not None and findings.witnessed:
+            text = "that the ledger shows this same log to everybody, unless you add --witness with a witness's key"
+        yield id, text
+
+
 def story_lines(findings: Findings) -> Iterator[str]:
-    """Yield the story of the order: each event, what it states, what of it is disclosed and what is withheld."""
+    """Yield the story: each event, what it states, what of it is disclosed and what is withheld."""
     fields: dict[int, list[str]] = {event.index: [] for event in findings.story}
     for item in findings.disclosed:
         where = f"fields/{item.index}.json" if item.file is None else item.file
         fields[item.index].append(f"disclosed: {shown(item.name)}, {item.size_bytes} bytes in {where}")
     for index, name in findings.withheld:
         fields[index].append(f"withheld: {shown(name)}")
-    for event in findings.story:
+    cut = findings.cut
+    if not findings.story:
+        yield "  nothing"
+    for number, event in enumerate(findings.story):
+        if cut is not None and number == cut.count:
+            yield f"  what follows was recorded after {cut.as_of}:"
         moment = event.recorded_at[:10] + " " + event.recorded_at[11:-1]
         yield f"  [{event.index}] {moment}  {event.what} ({event.type})"
         for line in (*event.facts, *fields[event.index]):
@@ -1092,8 +1520,8 @@ _BASE = _base_point()
 #
 # A proven entry is {"entry":…,"proof":…}, its text and its tlog-proof; `index` has the index proof in "state" too.
 
+ACCUSATION_VERSION = 1
 MAX_ACCUSATION_BYTES = 8 * 1024 * 1024
-_INDEX_TYPE = "index-committed"
 
 
 class Proven(NamedTuple):
@@ -1111,7 +1539,7 @@ def verify_accusation(data: bytes, keys: list[Key]) -> str:
     value = parse_canonical(data, "the accusation", MAX_ACCUSATION_BYTES)
     if not isinstance(value, dict) or set(value) != {"claim", "evidence", "kind", "ledger", "v"}:
         raise Failed("the accusation has other members than claim, evidence, kind, ledger and v")
-    if not _is_version(value["v"]) or value["kind"] != "accusation":
+    if not _is_version(value["v"], ACCUSATION_VERSION) or value["kind"] != "accusation":
         raise Failed("the accusation is of a kind or version that this program does not know")
     claim, evidence = _text(value["claim"], "the accusation"), value["evidence"]
     if any(key.name != value["ledger"] for key in keys):
@@ -1140,7 +1568,7 @@ def _accuse_not_extended(evidence: dict[str, Json], keys: list[Key]) -> str:
     if root == older.root or not 0 < older.size < newer.size:
         raise Failed("the older log is extended as it should be")
     # The newer tree proves by itself which tree of the older one's size it extends: not the one that was signed.
-    check_extension(older.size, root, newer, [_accused_hash(item) for item in proof])
+    check_consistency(Checkpoint(older.origin, older.size, root), newer, [_accused_hash(item) for item in proof])
     return f"the log of {newer.size} entries does not extend the log of {older.size} entries: history was changed"
 
 
@@ -1187,8 +1615,10 @@ def _accuse_beyond_count(evidence: dict[str, Json], keys: list[Key]) -> str:
     if not isinstance(index, dict) or set(index) != {"entry", "proof", "state"}:
         raise Failed("the evidence has no valid index")
     committed = _accused_entry({"entry": index["entry"], "proof": index["proof"]}, keys)
-    root, size = _index_root(committed), committed.entry.index
-    count = _index_count(_text(index["state"], "the evidence").encode("utf-8"), keys[0].name, tag, root)
+    size = committed.entry.index
+    root = parse_index_entry(committed.line, size, keys[0].name).root
+    about = About(keys[0].name, "tag", tag, size, size, None)
+    count, _ = parse_index_proof(_text(index["state"], "the evidence").encode("utf-8"), about, root)
     n, _ = found.entry.tags.get(tag, (0, None))
     if found.entry.index >= size or n <= count:
         raise Failed("the index may well count this entry")
@@ -1231,7 +1661,7 @@ def _accused_entry(value: Json, keys: list[Key]) -> Proven:
     if not named:
         raise Failed("a proof of the evidence is not a tlog-proof that names its index on the second line")
     index, checkpoint = int(named.group(1)), open_by_any(note, keys)
-    hashes = parse_proof(proof, index, note)
+    hashes = parse_proof(proof, "a proof of the evidence", index, note)
     check_inclusion(line, index, checkpoint, hashes)
     return Proven(line, parse_entry(line, index, keys[0].name), checkpoint, hashes)
 
@@ -1253,30 +1683,6 @@ def open_by_any(note: bytes, keys: list[Key]) -> Checkpoint:
     return opened[0]
 
 
-def check_extension(size: int, root: bytes, newer: Checkpoint, proof: list[bytes]) -> None:
-    """Raise Failed unless `newer` extends the tree (size, root), 0 < size < newer.size. RFC 9162 §2.1.4.2."""
-    path = [root, *proof] if size & (size - 1) == 0 else list(proof)
-    if not path:
-        raise Failed("the consistency proof is too short")
-    first, last = size - 1, newer.size - 1
-    while first & 1:
-        first, last = first >> 1, last >> 1
-    old = new = path[0]
-    for node in path[1:]:
-        if last == 0:
-            raise Failed("the consistency proof is too long")
-        if first & 1 or first == last:
-            old = hashlib.sha256(b"\x01" + node + old).digest()
-            new = hashlib.sha256(b"\x01" + node + new).digest()
-            while first and not first & 1:
-                first, last = first >> 1, last >> 1
-        else:
-            new = hashlib.sha256(b"\x01" + new + node).digest()
-        first, last = first >> 1, last >> 1
-    if last != 0 or old != root or new != newer.root:
-        raise Failed("the consistency proof does not lead to the two root hashes")
-
-
 def _complete_subtrees(proven: Proven) -> dict[tuple[int, int], bytes]:
     """Return (height, n) → hash of each complete subtree on or beside the path: the same in every later tree."""
     size = proven.checkpoint.size
@@ -1293,55 +1699,6 @@ def _complete_subtrees(proven: Proven) -> dict[tuple[int, int], bytes]:
     return {(height, n): node for (height, n), node in found.items() if (n + 1) << height <= size}
 
 
-def _index_root(committed: Proven) -> bytes:
-    """Return the root in an index entry, which commits to the tag index over exactly the entries before it."""
-    entry = parse_canonical(committed.line, "the index entry", MAX_ENTRY_BYTES)
-    data = entry["data"] if isinstance(entry, dict) else None
-    if committed.entry.event.type != _INDEX_TYPE or committed.entry.tags or committed.entry.sealed:
-        raise Failed("the index entry is of another type")
-    if not isinstance(data, dict) or set(data) != {"root", "size", "tags"} or data["size"] != committed.entry.index:
-        raise Failed("the index entry does not commit to the entries before it")
-    root = _text(data["root"], "the index entry")
-    if not re.fullmatch("[0-9a-f]{64}", root):
-        raise Failed("the index entry has no root")
-    return bytes.fromhex(root)
-
-
-def _index_count(state: bytes, ledger: str, tag: str, root: bytes) -> int:
-    """Return how many events of `tag` the index with this root counts: 0 when it has no such tag. Raises Failed."""
-    what = "the index proof"
-    value = parse_canonical(state, what, MAX_ENTRY_BYTES)
-    if not isinstance(value, dict) or set(value) != {"end", "path", "tag", "v"} or not _is_version(value["v"]):
-        raise Failed("the index proof has other members than end, path, tag and v")
-    path, end = value["path"], value["end"]
-    if value["tag"] != tag or not tag or not isinstance(path, list) or len(path) > 256:
-        raise Failed("the index proof is about another tag, or has no path")
-    key = hashlib.sha256(b"prooftrail/tag/v1\x00" + ledger.encode() + b"\x00" + tag.encode()).digest()
-    empty = bytes(32)
-    siblings = [empty if item == "" else _unbase64url(item, 32, what) for item in path]
-    # A subtree is compact: what stands alone stands as high as it can.
-    if siblings[:1] == [empty]:
-        raise Failed("the index proof goes deeper than the index does")
-    node, count = empty, 0
-    if end is not None:
-        if not isinstance(end, dict) or set(end) not in ({"head", "n"}, {"head", "key", "n"}):
-            raise Failed("the index proof ends in something else than a leaf or nothing")
-        n, head = _count(end["n"], what), _unbase64url(end["head"], 32, what)
-        there = _unbase64url(end["key"], 32, what) if "key" in end else key
-        shift = 256 - len(siblings)
-        same_way = int.from_bytes(there, "big") >> shift == int.from_bytes(key, "big") >> shift
-        if n < 1 or not same_way or ("key" in end and there == key):
-            raise Failed("the index proof ends in a leaf that is not on the way to the tag")
-        node = hashlib.sha256(b"\x10" + there + n.to_bytes(8, "big") + head).digest()
-        count = 0 if "key" in end else n
-    for depth, sibling in zip(range(len(siblings) - 1, -1, -1), siblings):  # noqa: B905  (Python 3.9)
-        right = key[depth >> 3] >> (7 - (depth & 7)) & 1
-        node = hashlib.sha256(b"\x11" + (sibling + node if right else node + sibling)).digest()
-    if node != root:
-        raise Failed("the index proof does not lead to the committed root")
-    return count
-
-
 def accusation_lines(data: bytes, keys: list[Key], as_json: bool) -> tuple[bool, list[str]]:
     """Return whether an accusation holds, and what to print. Never raises on any input."""
     try:
@@ -1352,7 +1709,8 @@ def accusation_lines(data: bytes, keys: list[Key], as_json: bool) -> tuple[bool,
         # As in verify_package: never a proof, and never a traceback before a court.
         what, verdict = f"the program could not finish ({type(error).__name__})", FAILED
     if as_json:
-        return verdict == PROVEN, [json.dumps({"v": VERSION, "kind": "accusation", "verdict": verdict, "what": what})]
+        document = {"v": ACCUSATION_VERSION, "kind": "accusation", "verdict": verdict, "what": what}
+        return verdict == PROVEN, [json.dumps(document)]
     if verdict == FAILED:
         return False, [f"FAILED: {what}", "This accusation proves nothing."]
     return True, [
@@ -1386,6 +1744,7 @@ def main(arguments: list[str] | None = None) -> int:
         action="append",
         help="the ledger's public key, or a file that holds it; for an accusation former keys too",
     )
+    parser.add_argument("--witness", metavar="KEY", action="append", help="a witness that must have cosigned")
     parser.add_argument("--json", action="store_true", help="print one JSON object for programs")
     parser.add_argument("--extract", metavar="DIR", help="write the original bytes into DIR, if all is proven")
     chosen = parser.parse_args(arguments)
@@ -1394,6 +1753,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     try:
         keys = [_find_key(one) for one in chosen.key]
+        witnesses = [_find_key(one, _COSIGNATURE) for one in chosen.witness or ()]
     except Failed as failed:
         return _usage(failed.why)
     try:
@@ -1404,7 +1764,7 @@ def main(arguments: list[str] | None = None) -> int:
     if package[:1] == b"{":
         holds, found = accusation_lines(package, keys, chosen.json)
         return _print(found, holds)
-    report = verify_package(package, keys[0])
+    report = verify_package(package, keys[0], None, witnesses)
     written: list[str] = []
     if chosen.extract is not None and report.proven:
         try:
@@ -1425,10 +1785,10 @@ def _print(lines: Iterable[str], holds: bool) -> int:
     return 0 if holds else 1
 
 
-def _find_key(argument: str) -> Key:
+def _find_key(argument: str, type: bytes = _ED25519) -> Key:
     """Return the key that `argument` is, or that stands in the file it names. Raises Failed."""
     try:
-        return parse_key(argument)
+        return parse_key(argument, type)
     except Failed as failed:
         try:
             with open(argument, "rb") as file:
@@ -1437,7 +1797,7 @@ def _find_key(argument: str) -> Key:
             raise Failed(f"--key: {failed.why}, and there is no such file") from None
     if len(data) > MAX_KEY_BYTES:
         raise Failed("--key: the file is too large to hold a key")
-    return parse_key(data.decode("utf-8", "replace"))
+    return parse_key(data.decode("utf-8", "replace"), type)
 
 
 def _usage(why: str) -> int:
@@ -1478,13 +1838,23 @@ def text_lines(report: Report, written: Iterable[str]) -> Iterator[str]:
     yield ""
     yield from story_lines(findings)
     yield ""
+    for item in report.brackets:
+        after, before = _clock(item.after), _clock(item.not_later_than)
+        yield f"  [{item.index}] after {after}, not later than {before}, by the clock of {shown(item.witness)}"
+    if report.brackets:
+        yield ""
     for path in written:
         yield f"Written: {path}"
     yield "Not claimed, so not proven by this package:"
-    for _, text in NOT_CLAIMED:
-        yield f"  - {text}"
+    for id, text in not_claimed(findings):
+        if not (report.brackets and id in ("witness", "time")):
+            yield f"  - {text}"
     yield ""
-    yield f"PROVEN: what the ledger {shown(findings.ledger)} recorded about order {findings.order}, as shown."
+    name = f"{KINDS[findings.kind]} {name_of(findings.kind, findings.tag)}"
+    if findings.complete is not None:
+        scope = f"among the first {findings.complete.size} entries of the log"
+        yield f"COMPLETE: {findings.complete.text}, {scope}."
+    yield f"PROVEN: what the ledger {shown(findings.ledger)} recorded about {name}, as shown."
 
 
 def as_json(report: Report, written: Iterable[str]) -> dict[str, Any]:
@@ -1493,18 +1863,22 @@ def as_json(report: Report, written: Iterable[str]) -> dict[str, Any]:
         "v": VERSION,
         "verdict": PROVEN if report.proven else FAILED,
         "claims": [vars(claim) for claim in report.claims],
-        "not_claimed": [{"id": id, "text": text} for id, text in NOT_CLAIMED],
+        "not_claimed": [{"id": id, "text": text} for id, text in not_claimed(report.findings)],
     }
     findings = report.findings
     if findings is not None:
         result.update(
             ledger=findings.ledger,
-            order=findings.order,
+            kind=findings.kind,
+            tag=findings.tag,
+            complete=vars(findings.complete) if findings.complete is not None else None,
+            as_of=vars(findings.cut) if findings.cut is not None else None,
             size=findings.size,
             root=findings.root,
             story=[vars(event) for event in findings.story],
             disclosed=[vars(item) for item in findings.disclosed],
             withheld=[{"index": index, "name": name} for index, name in findings.withheld],
+            brackets=[vars(item) for item in report.brackets],
             written=list(written),
         )
     return result

@@ -23,7 +23,7 @@ FEWER = 120
 def test_the_demo_tells_its_story_and_its_commands_work(program: Program) -> None:
     ran = program("demo", "--events", EVENTS, "--keep", "kept")
     assert ran.code == 0, ran.err
-    for number in "12345":
+    for number in "123456":
         assert f"\n{number}. " in "\n" + ran.out
     printed = [line.strip() for line in ran.out.splitlines() if line.startswith("  prooftrail ")]
     assert len(printed) == 6
@@ -40,7 +40,9 @@ def test_the_summary_is_one_document(program: Program) -> None:
     assert ran.out.count("\n") == 1
     assert told["verified"] is True
     assert told["problems"] == 0
-    assert told["claims_proven"] == 11
+    assert told["claims_proven"] == 13
+    assert told["absence_proven"] is True
+    assert (Path("kept") / "absence.zip").exists()
     assert told["erased_values"] > 0
     assert told["refused"] > 0
     assert told["events"] > 150

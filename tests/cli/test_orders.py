@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from api.cli import orders as door
+from api.cli import evidence as door
 from api.demo import orders
 from api.demo.people import Cast
 from api.order_file import MAIL, PDF, XML, file_name, mail_facts, mail_key, media_type

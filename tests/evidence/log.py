@@ -129,7 +129,7 @@ class Log:
         chosen = indices or tuple(i for i, entry in enumerate(self.entries) if tag in entry)
         note = self.checkpoint()
         return PackageContents(
-            order=order,
+            tag=f"order:{order}",
             ledger=self.origin,
             checkpoint=note,
             entries=[

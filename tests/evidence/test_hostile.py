@@ -141,8 +141,8 @@ def test_a_name_that_no_package_has_fails(name: str) -> None:
 def test_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "larger than" in failure(bytes(verify.MAX_PACKAGE_BYTES + 1))[1]
     many = {f"orders/{n}.content.bin": b"" for n in range(verify.MAX_MEMBERS + 1)}
-    assert "more than 10000 files" in failure(rebuilt(many))[1]
-    assert failure(rebuilt(MEMBERS | {"entries.jsonl": b"{}\n" * 1001}))[1].endswith("more than 1000 entries")
+    assert "more than 40000 files" in failure(rebuilt(many))[1]
+    assert failure(rebuilt(MEMBERS | {"entries.jsonl": b"{}\n" * 10_001}))[1].endswith("more than 10000 entries")
     monkeypatch.setattr(verify, "MAX_ENTRY_BYTES", 300)
     assert failure(PACKAGE)[1] == "entry 1 is larger than 300 bytes"
 
@@ -227,7 +227,8 @@ def test_canonical_json_is_that_of_another_implementation_and_comes_back(value: 
 
 
 def package_json(**changes: Any) -> bytes:
-    whole = {"v": 1, "kind": "order", "ledger": LOG.origin, "order": ORDER, "size": 5} | changes
+    whole = {"v": 2, "kind": "order", "ledger": LOG.origin, "tag": f"order:{ORDER}", "size": 5} | changes
+    whole = {"as_of": None, "index": None} | whole
     return rfc8785.dumps({name: value for name, value in whole.items() if value is not ...})
 
 
@@ -236,10 +237,14 @@ def package_json(**changes: Any) -> bytes:
     [
         b"[]",
         b"null",
-        *(package_json(v=v) for v in (0, 2, True, "1", None, ...)),
-        *(package_json(kind=kind) for kind in ("subject", None, ...)),
+        *(package_json(v=v) for v in (0, 1, 3, True, "1", None, ...)),
+        *(package_json(kind=kind) for kind in ("subject", "life", "", 1, [], None, ...)),
+        *(package_json(index=index) for index in (-1, "5", True, 1.5, ...)),
+        *(package_json(as_of=as_of) for as_of in ("", "2026-11-22", "2026-11-22T10:00:00Z", 1, True, ...)),
+        *(package_json(kind="tag", tag=tag) for tag in ("", 1, None, ...)),
         *(package_json(ledger=ledger) for ledger in ("", "a b", "a+b", "a\nb", 1, None, [], ...)),
-        *(package_json(order=order) for order in ("", ORDER.upper(), ORDER + "\n", "1", None, ...)),
+        *(package_json(tag=f"order:{order}") for order in ("", ORDER.upper(), ORDER + "\n", "1")),
+        *(package_json(tag=tag) for tag in ("", ORDER, f"subject:{ORDER}", 1, None, ...)),
         *(package_json(size=size) for size in (-1, "5", True, None, ...)),
         package_json(extra=1),
     ],
@@ -251,8 +256,8 @@ def test_a_malformed_package_json_fails(data: bytes) -> None:
 def test_a_package_json_of_another_ledger_size_or_order_fails_where_it_is_compared() -> None:
     assert failure(rebuilt(MEMBERS | {"package.json": package_json(size=6)}))[0] == "checkpoint"
     assert failure(rebuilt(MEMBERS | {"package.json": package_json(ledger="x")}))[0] == "checkpoint"
-    other = package_json(order=ORDER[:-1] + "0")
-    assert failure(rebuilt(MEMBERS | {"package.json": other}))[0] == "order"
+    other = package_json(tag=f"order:{ORDER[:-1]}0")
+    assert failure(rebuilt(MEMBERS | {"package.json": other}))[0] == "about"
 
 
 # --- keys, notes and proofs: what a ledger's own key signed may still be malformed ----------------------------
@@ -391,7 +396,8 @@ def test_a_malformed_key_is_refused(change: Callable[[str], str]) -> None:
 def packaged(log: Log, *indices: int) -> bytes:
     """A package of these entries, put together without the writer, which would refuse them."""
     note = log.checkpoint()
-    head = {"v": 1, "kind": "order", "ledger": log.origin, "order": ORDER, "size": len(log.entries)}
+    head = {"v": 2, "kind": "order", "ledger": log.origin, "tag": f"order:{ORDER}", "size": len(log.entries)}
+    head |= {"as_of": None, "index": None}
     members = {"README.txt": b"", "verify.py": PROGRAM, "package.json": rfc8785.dumps(head), "checkpoint": note}
     members["entries.jsonl"] = b"".join(log.entries[i] + b"\n" for i in indices)
     return rebuilt(members | {f"proofs/{i}.tlog-proof": log.proof(i, note) for i in indices})

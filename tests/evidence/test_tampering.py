@@ -72,7 +72,7 @@ def test_any_flipped_byte_of_a_member_fails_though_every_checksum_is_right(name:
 CAUGHT_BY = {
     "README.txt": {"readme"},
     "verify.py": {"program"},
-    "package.json": {"package", "checkpoint", "order"},
+    "package.json": {"package", "checkpoint", "about"},
     "checkpoint": {"checkpoint", "inclusion"},
     "entries.jsonl": {"inclusion"},
     "proofs": {"inclusion"},

@@ -52,7 +52,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 def test_a_stranger_verifies_a_package_with_the_standard_library_only(folder: Path, log: Log) -> None:
     done = run(folder, "order.zip", "--key", log.key)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("PROVEN       (") == len(verify.CLAIMS)
+    assert done.stdout.count("PROVEN       (") == len(verify.CLAIMS) - 4
     assert "[1] 2026-11-22 10:00:01.000000  the order was received and recorded (order-recorded)" in done.stdout
     assert f"disclosed: content, {len(EMAIL)} bytes in orders/1.content.bin" in done.stdout
     assert "transactions 1: reference TX-1, result_digest abab" in done.stdout
@@ -66,8 +66,9 @@ def test_the_report_for_programs(folder: Path, log: Log) -> None:
     done = run(folder, "order.zip", "--key", "key.txt", "--json")
     report = json.loads(done.stdout)
     assert done.returncode == 0
-    assert (report["verdict"], report["order"], report["size"]) == ("proven", ORDER, 5)
-    assert [claim["verdict"] for claim in report["claims"]] == ["proven"] * 11
+    assert (report["verdict"], report["tag"], report["size"]) == ("proven", f"order:{ORDER}", 5)
+    verdicts = {claim["id"]: claim["verdict"] for claim in report["claims"]}
+    assert {id for id, verdict in verdicts.items() if verdict != "proven"} == {"index", "complete", "as-of", "witness"}
     assert [event["type"] for event in report["story"]] == ["order-recorded", "order-executed", "order-disputed"]
     assert report["withheld"] == [{"index": 4, "name": "statement"}]
     assert {claim["id"] for claim in report["not_claimed"]} >= {"later", "truth", "time", "witness"}
@@ -139,7 +140,7 @@ def test_a_failed_package_says_where_and_shows_no_story(folder: Path, package: b
 
 def test_the_program_of_another_version_fails_its_claim_after_all_others_hold(log: Log, package: bytes) -> None:
     report = verify.verify_package(package, log.verifier_key, verify.own_source() + b"\n")
-    assert [claim.id for claim in report.claims if claim.verdict == "failed"] == ["program", "readme"]
+    assert [claim.id for claim in report.claims if claim.verdict == "failed"] == ["program", "readme", "witness"]
     assert not report.proven
 
 
@@ -175,7 +176,7 @@ def test_without_disclosed_fields_their_claim_is_not_made_and_the_rest_stays_pro
     contents = log.contents(withhold={"content", "file_name", "statement"})
     report = verify.verify_package(build_package(contents, key=log.key), log.verifier_key)
     assert report.proven
-    assert report.claims[7].verdict == "not claimed"
+    assert report.claims[10].verdict == "not claimed"
     assert report.findings is not None
     assert report.findings.withheld == ((1, "content"), (1, "file_name"), (4, "statement"))
 
@@ -193,7 +194,7 @@ def test_an_omitted_tail_is_not_claimed_but_a_gap_or_a_missing_start_fails(log: 
     assert verify.verify_package(build_package(log.contents(1, 3), key=log.key), log.verifier_key).proven
     assert failing_step(1, 4) == "chain"
     assert failing_step(3, 4) == "chain"
-    assert failing_step(1, 2) == "order"
+    assert failing_step(1, 2) == "about"
 
 
 def test_other_signatures_are_ignored_and_a_second_one_of_the_key_must_hold(log: Log) -> None:
@@ -234,7 +235,7 @@ def test_inclusion_is_proven_at_every_index_of_every_small_tree_and_nowhere_else
         note = log.checkpoint()
         checkpoint = verify.open_checkpoint(note, log.verifier_key)
         for index in range(size):
-            proof = verify.parse_proof(log.proof(index, note), index, note)
+            proof = verify.parse_proof(log.proof(index, note), "it", index, note)
             verify.check_inclusion(log.entries[index], index, checkpoint, proof)
             for leaf, at, hashes in (
                 (log.entries[index] + b"!", index, proof),

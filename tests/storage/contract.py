@@ -26,8 +26,10 @@ from ledger.storage.engine import (
     IdempotencyRow,
     Query,
     QueryItem,
+    Stored,
     Tile,
 )
+from ledger.storage.tag_store import TagIndexChange, TagIndexState, all_leaves, all_packs
 from ledger.vocabulary import KeyId, Tag
 
 OpenEngine = Callable[[], Engine]
@@ -56,6 +58,14 @@ def entry_of(index: int) -> bytes:
 
 def leaf_of(index: int) -> bytes:
     return sha256(entry_of(index)).digest()
+
+
+def key_of(number: int) -> bytes:
+    return sha256(b"key %d" % number).digest()
+
+
+def head_of(number: int) -> bytes:
+    return sha256(b"head %d" % number).digest()
 
 
 def note_of(size: int) -> bytes:
@@ -429,6 +439,108 @@ class EngineContract:
     def test_an_undamaged_store_reports_no_damage(self, engine: Engine) -> None:
         put(engine, *(Put("t", ("a",)) for _ in range(50)))
         assert list(engine.damage()) == []
+
+    # --- the last of a type ------------------------------------------------------------------------------------
+
+    def test_the_last_entry_of_a_type_before_an_end(self, engine: Engine) -> None:
+        assert engine.last_of_type("t", 0) is None
+        assert engine.last_of_type("t", 10) is None
+        put(engine, Put("t"), Put("u"), Put("t"), Put("u"), Put("u"))
+        found = [engine.last_of_type("t", end) for end in range(7)]
+        assert [None if each is None else each.index for each in found] == [None, 0, 0, 2, 2, 2, 2]
+        assert engine.last_of_type("u", 5) == Stored(4, entry_of(4))
+        assert engine.last_of_type("never", 5) is None
+
+    # --- the tag index -----------------------------------------------------------------------------------------
+
+    def test_a_fresh_index_is_empty(self, engine: Engine) -> None:
+        index = engine.tag_index
+        assert index.state() == TagIndexState()
+        assert index.leaves([]) == index.leaves([key_of(1)]) == []
+        assert index.leaves_between(bytes(32), b"\xff" * 32, 10) == []
+        assert index.pack(b"\x00") is None
+        assert index.packs_after(b"", 10) == []
+        assert index.marks(10) == []
+        assert list(all_leaves(index)) == list(all_packs(index)) == []
+
+    def test_what_is_written_to_the_index_is_there_for_every_instance(self, open_engine: OpenEngine) -> None:
+        engine, other = open_engine(), open_engine()
+        leaves = [(key_of(i), i + 1, head_of(i)) for i in range(150)]
+        change = TagIndexChange(7, 150, leaves[::-1], {5, 3, 2**20 - 1}, [(b"\x04\xf0", b"b"), (b"\x00", b"a")])
+        assert engine.tag_index.write(change, TagIndexState())
+        for index in (engine.tag_index, other.tag_index):
+            assert (index.state().size, index.state().tags) == (7, 150)
+            assert sorted(index.leaves([key_of(i) for i in (149, 3, 500, 3)])) == sorted([leaves[3], leaves[149]])
+            assert len(index.leaves([leaf[0] for leaf in leaves])) == 150
+            assert list(all_leaves(index)) == sorted(leaves)
+            assert index.packs_after(b"", 10) == [(b"\x00", b"a"), (b"\x04\xf0", b"b")]
+            assert index.packs_after(b"\x00", 10) == [(b"\x04\xf0", b"b")]
+            assert (index.pack(b"\x00"), index.pack(b"\x04\xf0"), index.pack(b"\x04\xe0")) == (b"a", b"b", None)
+            assert (index.marks(10), index.marks(2)) == ([3, 5, 2**20 - 1], [3, 5])
+
+    def test_leaves_of_a_range_come_in_order_up_to_a_limit(self, engine: Engine) -> None:
+        leaves = [(bytes([i]) * 32, 1, head_of(i)) for i in range(256)]
+        assert engine.tag_index.write(TagIndexChange(1, 256, leaves), TagIndexState())
+        between = engine.tag_index.leaves_between
+        assert between(bytes(32), b"\xff" * 32, 1_000) == leaves
+        assert between(bytes([7]) * 32, bytes([9]) * 32, 1_000) == leaves[7:10]
+        assert between(bytes([7]) * 32, bytes([9]) * 32, 2) == leaves[7:9]
+        assert between(bytes([7]) * 31 + b"\x08", bytes([8]) * 31 + b"\x07", 5) == []
+
+    def test_a_change_replaces_leaves_and_packs_and_settles_marks(self, engine: Engine) -> None:
+        index = engine.tag_index
+        first = TagIndexChange(
+            3, 2, [(key_of(1), 1, head_of(1)), (key_of(2), 1, head_of(2))], [1, 2, 3], [(b"p", b"1")]
+        )
+        assert index.write(first, index.state())
+        second = TagIndexChange(4, 2, [(key_of(1), 2, head_of(9))], [2, 7], [(b"p", b"2"), (b"q", b"3")], [1, 3, 99])
+        assert index.write(second, index.state())
+        assert (index.state().size, index.state().tags) == (4, 2)
+        assert list(all_leaves(index)) == sorted([(key_of(1), 2, head_of(9)), (key_of(2), 1, head_of(2))])
+        assert list(all_packs(index)) == [(b"p", b"2"), (b"q", b"3")]
+        assert index.marks(10) == [2, 7]
+
+    def test_a_change_of_another_state_is_not_made(self, open_engine: OpenEngine) -> None:
+        engine, other = open_engine(), open_engine()
+        found = engine.tag_index.state()
+        assert other.tag_index.write(TagIndexChange(1, 1, [(key_of(1), 1, head_of(1))]), found)
+        assert not engine.tag_index.write(TagIndexChange(2, 2, [(key_of(2), 1, head_of(2))], [1]), found)
+        assert [leaf[0] for leaf in all_leaves(engine.tag_index)] == [key_of(1)]
+        assert engine.tag_index.marks(1) == []
+        # Also when nothing but the revision differs.
+        same = engine.tag_index.state()
+        assert engine.tag_index.write(TagIndexChange(1, 1), same)
+        assert not other.tag_index.write(TagIndexChange(1, 1), same)
+
+    def test_the_index_is_changed_with_the_transaction_or_not_at_all(self, engine: Engine) -> None:
+        change = TagIndexChange(1, 1, [(key_of(1), 1, head_of(1))], [4], [(b"p", b"1")])
+        with engine.begin() as transaction:
+            assert transaction.tag_index.state() == TagIndexState()
+            transaction.tag_index.change(change)
+            assert transaction.tag_index.state().size == 1
+            assert transaction.tag_index.leaves([key_of(1)]) == [(key_of(1), 1, head_of(1))]
+            assert transaction.tag_index.marks(9) == [4]
+            assert engine.tag_index.state() == TagIndexState()
+        assert engine.tag_index.state() == TagIndexState()
+        assert list(all_leaves(engine.tag_index)) == []
+        with engine.begin() as transaction:
+            transaction.tag_index.change(change)
+            row = EventRow(0, "t", entry_of(0), leaf_of(0), [], [])
+            transaction.insert(Batch([row], [], [], 1, note_of(1)))
+            transaction.commit()
+        assert (engine.size(), engine.tag_index.state().size) == (1, 1)
+        assert list(all_packs(engine.tag_index)) == [(b"p", b"1")]
+
+    def test_an_index_that_was_cleared_is_empty_and_takes_no_older_change(self, engine: Engine) -> None:
+        index = engine.tag_index
+        assert index.write(TagIndexChange(1, 1, [(key_of(1), 1, head_of(1))], [4], [(b"p", b"1")]), index.state())
+        found = index.state()
+        index.clear()
+        assert (index.state().size, index.state().tags, index.marks(9)) == (0, 0, [])
+        assert list(all_leaves(index)) == list(all_packs(index)) == []
+        assert not index.write(TagIndexChange(2, 2), found)
+        assert not index.write(TagIndexChange(2, 2), TagIndexState())
+        assert index.write(TagIndexChange(2, 2), index.state())
 
     # --- several instances -------------------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> LedgerRecorder:
 @given(
     data=st.binary(max_size=2_000),
     type=TEXT.filter(lambda text: text not in BY_TOPIC),
-    tags=st.lists(TEXT.filter(lambda tag: tag.partition(":")[0] not in OWN_TAGS), max_size=5, unique=True),
+    tags=st.lists(TEXT.filter(lambda text: text.partition(":")[0] not in OWN_TAGS), max_size=5, unique=True),
 )
 @example(data=b"", type="", tags=[""])
 @example(data=b"{}", type='a"b\\', tags=['"', "\\", "\n"])
