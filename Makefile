@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= demo-data
 
-.PHONY: demo test check bench lint types house clean help
+.PHONY: demo test check conformance bench lint types house clean help
 
 help:
 	@echo "make demo    a seeded year of orders, consents, corrections and disclosures; a proof; an erasure"
 	@echo "make test    the tests"
 	@echo "make check   ruff, mypy --strict, the tests and the house test: what CI runs"
+	@echo "make conformance  tests by code that nobody here wrote: Go's sumdb, pymerkle, sigstore (installs them)"
 	@echo "make bench   speed as ratios measured side by side in one run; writes bench.json (ARGS=--quick for a short one)"
 	@echo "make clean   remove the environment and what was built"
 
@@ -37,6 +38,12 @@ house: $(BIN)/.ready
 	$(BIN)/python -m pytest tests/test_house.py
 
 check: lint types test house
+
+# About a minute and a half, most of it the first compilation of Go's standard library.
+conformance: $(BIN)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,conformance]'
+	$(BIN)/python -c 'import go, pymerkle, sigstore'
+	$(BIN)/python -m pytest tests/conformance
 
 bench: $(BIN)/.ready
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -3,6 +3,7 @@
     PROOFTRAIL_DATA              the data directory (default ./prooftrail-data)
     PROOFTRAIL_KEK               the key-encryption key; without it the file <data>/kek is read
     PROOFTRAIL_GUARD             the guard file (default <data>/guard); another disk is better
+    PROOFTRAIL_WITNESSES         the file of witnesses, a public key and an address a line (default <data>/witnesses)
     PROOFTRAIL_MAX_ORDER_BYTES   the largest order that is taken (default 25 MiB)
     PROOFTRAIL_INDEX_EVERY_S     seconds between commitments of the tag index (default 60; 0: only when asked for)
     PROOFTRAIL_TERMS             the version of the terms that an order is recorded under, unless one is named
@@ -17,6 +18,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -25,16 +27,24 @@ import msgspec
 
 from ledger import Ledger, create_ledger, open_ledger
 from ledger.command import Limits
-from ledger.errors import Invalid, Refused, StorageError
+from ledger.errors import Invalid, Refused, StorageError, VerificationError
 from ledger.keys import new_kek_text, parse_kek
 from ledger.ledger import GUARD_FILE, INDEX_EVERY_S, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
-from ledger.tlog.note import KEY_BYTES, Signer, is_name
+from ledger.storage.witnessed import create_store
+from ledger.tlog.ask import WitnessAddress
+from ledger.tlog.cosignature import WitnessKey, WitnessSigner
+from ledger.tlog.note import KEY_BYTES, Signer, Verifier, is_name
 from ledger.vocabulary import Reference, check_reference
 from projections import PROJECTIONS_FILE
+
+WITNESSES_FILE: Final = "witnesses"
+MAX_WITNESSES: Final = 32
 
 DEFAULT_DATA: Final = Path("prooftrail-data")
 KEK_FILE: Final = "kek"
 SIGNING_KEY_FILE: Final = "signing-key"
+# While a key is replaced the new one lies beside the old one; afterwards the old one is kept as signing-key.<key id>.
+NEXT_SIGNING_KEY_FILE: Final = "signing-key.next"
 
 # What an order is recorded under when nobody says which terms were in force: no version, in words.
 TERMS_NOT_STATED: Final = Reference("not-stated")
@@ -56,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     data: Path
     guard: Path
+    witnesses_file: Path | None = None
     kek_text: str | None = None
     limits: Limits = msgspec.field(default_factory=Limits)
     terms: Reference = TERMS_NOT_STATED
@@ -81,11 +92,40 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def signer(self) -> Signer:
         """Return the signing key. Raises StorageError, saying what to do."""
-        path = self.data / SIGNING_KEY_FILE
+        return _read_signer(self.data / SIGNING_KEY_FILE)
+
+    def signers(self) -> list[Signer]:
+        """Return every signing key that is here, former ones and one to come too. Raises StorageError."""
+        others = sorted(self.data.glob(f"{SIGNING_KEY_FILE}.*"))
+        return [self.signer(), *map(_read_signer, others)]
+
+    def next_signer(self, origin: str) -> Signer:
+        """Return the key that is to replace the signing key: made durable here, unless an earlier run did already."""
+        path = self.data / NEXT_SIGNING_KEY_FILE
+        _write_once(path, _new_signer(origin).encode() + "\n")
+        return _read_signer(path)
+
+    def adopt_next_signer(self, newest: Verifier) -> Path | None:
+        """Make the next signing key the signing key once the log has retired the old one; return where that is kept.
+
+        Does nothing unless the next key here is `newest`. Interrupted at any point it is done again, and nothing is
+        lost meanwhile: whatever signs is found by the key, not by the name of its file. Raises StorageError.
+        """
+        path, following = self.data / SIGNING_KEY_FILE, self.data / NEXT_SIGNING_KEY_FILE
+        if not following.exists() or _read_signer(following).verifier != newest:
+            return None
+        former = self.signer().verifier
+        kept = path.with_name(f"{SIGNING_KEY_FILE}.{former.key_id.hex()}")
         try:
-            return Signer.parse(_read_key_file(path).strip())
-        except Refused:
-            raise StorageError(f"{path}: holds no signing key; put back the one that `prooftrail init` made") from None
+            # (1) The old key gets a second name, (2) the new key takes its first: never a moment without either.
+            with suppress(FileExistsError):
+                os.link(path, kept)
+            _sync_directory(self.data)
+            os.replace(following, path)
+            _sync_directory(self.data)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be replaced ({error.strerror})") from error
+        return kept
 
     def open(self, *, clock: Clock = _now) -> Ledger:
         """Open the ledger. Raises StorageError or VerificationError, saying what to do."""
@@ -95,9 +135,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.data}: there is no ledger here; make one with: prooftrail init --data {self.data}"
             )
         return open_ledger(
-            self.data, kek=self.kek(), signer=self.signer(), guard=self.guard, clock=clock, limits=self.limits,
-            index_every_s=self.index_every_s,
+            self.data, kek=self.kek(), signer=self.signers, guard=self.guard, clock=clock, limits=self.limits,
+            index_every_s=self.index_every_s, witnesses=self.witnesses(),
         )  # fmt: skip
+
+    def witnesses(self) -> list[WitnessAddress]:
+        """Return the witnesses to ask for cosignatures, none without the file. Raises StorageError, naming the line."""
+        path = self.witnesses_file or self.data / WITNESSES_FILE
+        if self.witnesses_file is None and not path.exists():
+            return []
+        try:
+            with path.open("rb") as file:
+                text = file.read(MAX_KEY_FILE_BYTES * 16).decode("ascii", "replace")
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be read ({error.strerror})") from error
+        found: list[WitnessAddress] = []
+        for number, line in enumerate(text.splitlines(), 1):
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            try:
+                key, url = words
+                found.append(WitnessAddress(WitnessKey.parse(key), url))
+            except (ValueError, VerificationError, Invalid) as error:
+                why = str(error) if isinstance(error, Invalid) else "is not: <public key of a witness> <address>"
+                raise StorageError(f"{path}: line {number} {why}") from None
+        if len(found) > MAX_WITNESSES or len({one.key for one in found}) != len(found):
+            raise StorageError(f"{path}: names at most {MAX_WITNESSES} witnesses, each once")
+        return found
 
     def initialise(self, origin: str | None = None) -> bool:
         """Make keys and ledger where there are none; return whether a ledger was made.
@@ -142,9 +207,11 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
     """Return the settings; `data` (from --data) goes before the environment. Raises StorageError for a wrong value."""
     chosen = _directory(data or Path(environ.get("PROOFTRAIL_DATA") or DEFAULT_DATA))
     guard = environ.get("PROOFTRAIL_GUARD")
+    witnesses = environ.get("PROOFTRAIL_WITNESSES")
     return Settings(
         data=chosen,
         guard=Path(guard) if guard else chosen / GUARD_FILE,
+        witnesses_file=Path(witnesses) if witnesses else None,
         kek_text=environ.get("PROOFTRAIL_KEK") or None,
         limits=_limits(environ),
         terms=_terms(environ),
@@ -198,6 +265,38 @@ def _new_signer(origin: str | None) -> Signer:
     return Signer(origin or f"localhost/prooftrail-{secrets.token_hex(4)}", os.urandom(KEY_BYTES))
 
 
+# --- a witness: its own directory, with nothing of a ledger in it ---------------------------------------------
+
+WITNESS_KEY_FILE: Final = "witness-key"
+WITNESS_STORE_FILE: Final = "witness.db"
+
+
+def make_witness(data: Path, name: str) -> WitnessKey:
+    """Make the key and the store of a new witness in `data`. Raises Invalid, and StorageError when one is there."""
+    if not (is_name(name) and name.isascii() and len(name) <= MAX_ORIGIN):
+        raise Invalid("name", f"is a name such as witness.example/w1: ASCII, no space or '+', at most {MAX_ORIGIN}")
+    _make_directory(_directory(data))
+    path = data / WITNESS_KEY_FILE
+    if (data / WITNESS_STORE_FILE).exists():
+        raise StorageError(f"{data}: holds a witness already; its key is {read_witness_key(data).key}")
+    # The key first: a store without its key would be a witness that can never sign.
+    _write_once(path, WitnessSigner(name, os.urandom(KEY_BYTES)).encode() + "\n")
+    signer = read_witness_key(data)
+    if signer.key.name != name:
+        raise Invalid("name", f"an interrupted run made the key of {signer.key.name} here; use that name")
+    create_store(data / WITNESS_STORE_FILE)
+    return signer.key
+
+
+def read_witness_key(data: Path) -> WitnessSigner:
+    """Return the key of the witness in `data`. Raises StorageError, saying what to do."""
+    path = data / WITNESS_KEY_FILE
+    try:
+        return WitnessSigner.parse(_read_key_file(path).strip())
+    except Refused:
+        raise StorageError(f"{path}: holds no witness key; put back the one that was made there") from None
+
+
 # --- files ----------------------------------------------------------------------------------------------------
 
 
@@ -222,7 +321,7 @@ def _read_key_file(path: Path) -> str:
     if not stat.S_ISREG(found.st_mode):
         # Before it becomes a Python file, which a directory cannot: nothing would close the descriptor then.
         os.close(descriptor)
-        raise StorageError(f"{path}: is not a file; put back the key that `prooftrail init` made")
+        raise StorageError(f"{path}: is not a file; put back the key that was made there")
     with os.fdopen(descriptor, "rb") as file:
         if found.st_mode & 0o077:
             raise StorageError(f"{path}: others on this machine can reach this key; run: chmod 600 {path}")
@@ -230,6 +329,21 @@ def _read_key_file(path: Path) -> str:
     if len(data) > MAX_KEY_FILE_BYTES or not data.isascii():
         raise StorageError(f"{path}: holds no key; put back the one that `prooftrail init` made")
     return data.decode("ascii")
+
+
+def _read_signer(path: Path) -> Signer:
+    try:
+        return Signer.parse(_read_key_file(path).strip())
+    except Refused:
+        raise StorageError(f"{path}: holds no signing key; put back the one that was made there") from None
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _write_once(path: Path, text: str) -> None:
@@ -246,11 +360,7 @@ def _write_once(path: Path, text: str) -> None:
             os.link(scratch, path)
         finally:
             scratch.unlink(missing_ok=True)
-        directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        _sync_directory(path.parent)
     except OSError as error:
         if error.errno != errno.EEXIST:
             raise StorageError(f"{path}: cannot be written ({error.strerror})") from error

@@ -8,7 +8,10 @@
     │   └── Busy             the queue is full; try again later
     ├── VerificationError    evidence does not hold                             (step)
     │   ├── Tampered         stored bytes are not the ones that were recorded
-    │   └── RolledBack       the store is older than the last signed checkpoint
+    │   ├── RolledBack       the store is older than the last signed checkpoint
+    │   └── NotCosigned      a witness refuses a checkpoint: LogUnknown, Unsigned, SizeMismatch, Inconsistent
+    ├── Uncosigned           recorded, but a witness did not cosign it in time  (index, receipt, missing)
+    ├── WitnessUnreachable   a witness gives no answer
     └── StorageError         the engine failed, or refuses to start             (advice)
         ├── Damaged          what is stored is not what was written
         └── Stopped          an earlier failure stopped writing; restart to recover
@@ -18,7 +21,11 @@ Messages and evidence hold ids, counts and public words only, never personal dat
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from ledger.receipt import Receipt
 
 Evidence = str | int | None
 
@@ -75,6 +82,47 @@ class Tampered(VerificationError):
 
 class RolledBack(VerificationError):
     """The store is older than, or contradicts, the last checkpoint that was signed for it."""
+
+
+class NotCosigned(VerificationError):
+    """A witness refuses a checkpoint that is well formed."""
+
+
+class LogUnknown(NotCosigned):
+    """The witness does not know the origin of the checkpoint."""
+
+
+class Unsigned(NotCosigned):
+    """No key that the witness trusts for this log signed the checkpoint."""
+
+
+class SizeMismatch(NotCosigned):
+    """The request does not start from the checkpoint that the witness cosigned last; that one has `size` entries."""
+
+    def __init__(self, size: int, why: str) -> None:
+        super().__init__("old size", why)
+        self.size = size
+
+
+class Inconsistent(NotCosigned):
+    """The checkpoint is not shown to extend the one that the witness cosigned last."""
+
+
+class Uncosigned(LedgerError):
+    """The fact is recorded and durable; a witness that was waited for did not cosign it in time."""
+
+    def __init__(self, receipt: Receipt, missing: Sequence[str]) -> None:
+        super().__init__(
+            f"recorded as entry {receipt.index}, but not cosigned in time by {', '.join(missing)}; "
+            "the cosignature is collected when the witness answers"
+        )
+        self.receipt = receipt
+        self.index = receipt.index
+        self.missing = tuple(missing)
+
+
+class WitnessUnreachable(LedgerError):
+    """A witness gives no answer, or none that makes sense; it is asked again."""
 
 
 class StorageError(LedgerError):
@@ -207,6 +255,11 @@ class ErasureUndecided(Refused):
 class EntryTooLarge(Refused):
     code = "entry-too-large"
     message = "the entry would have {size} bytes; at most {limit} fit"
+
+
+class SigningKeyState(Refused):
+    code = "signing-key-state"
+    message = "the signing key cannot be changed so: {why}"
 
 
 class IdempotencyMismatch(Refused):

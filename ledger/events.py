@@ -433,7 +433,24 @@ class PersonalDataErased(Event, frozen=True):
     keys: Count
 
 
-# --- the log about itself -------------------------------------------------------------------------------------
+# --- the log itself -------------------------------------------------------------------------------------------
+
+
+@event
+class SigningKeyRotated(Event, frozen=True):
+    """From the checkpoint that covers this on, both keys sign. Verifier keys as in c2sp.org/signed-note."""
+
+    TOPIC: ClassVar[str] = "signing-key-rotated"
+    verifier: str
+    replaces: str
+
+
+@event
+class SigningKeyRetired(Event, frozen=True):
+    """The end of the overlap: from the checkpoint that covers this on, this older key signs nothing any more."""
+
+    TOPIC: ClassVar[str] = "signing-key-retired"
+    verifier: str
 
 
 @event

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ from ledger import canonical, sealing
 from ledger.boundaries import Boundaries
 from ledger.canonical import check_text
 from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
+from ledger.cosigning import Cosigning
 from ledger.destroyed import DestroyedKeys
 from ledger.entry import (
     Draft,
@@ -45,18 +46,23 @@ from ledger.errors import (
     Refused,
     StorageError,
     Tampered,
+    Uncosigned,
     refused_again,
 )
-from ledger.events import Actor, Event, KeyDestroyed, Withheld
+from ledger.events import Actor, Event, KeyDestroyed, SigningKeyRetired, SigningKeyRotated, Withheld
 from ledger.indexing import Indexer
 from ledger.keys import DataKey, KeyScope, KeyStore
 from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
 from ledger.sequencer import Append, Committed, Outcome, Sequencer
+from ledger.signing_keys import LogKeys, Signers, SigningKeys, read_log_keys
+from ledger.storage.cosignatures import CosignatureStore
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import MAX_KEPT_BYTES, Guard
 from ledger.storage.sqlite import SqliteEngine
-from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.ask import WitnessAddress
+from ledger.tlog.checkpoint import claimed_size
+from ledger.tlog.cosignature import with_lines
 from ledger.tlog.files import LogFiles
 from ledger.tlog.index import IndexCommitment
 from ledger.tlog.note import Signer, Verifier, is_name
@@ -64,17 +70,21 @@ from ledger.tlog.proof import LogProof
 from ledger.tlog.tag_proof import Cut, TagProof
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
-from ledger.vocabulary import EventId, KeyId, Tag, check_id, key_tag, new_id
+from ledger.vocabulary import SIGNING_KEYS_TAG, EventId, KeyId, Tag, check_id, key_tag, new_id
 
 # A conflict means that somebody else in the same boundary won; ten in a row mean that the caller should know.
 MAX_ATTEMPTS: Final = 10
 
-# The database, key store and guard of a data directory.
+# The database, key store, guard and cosignatures of a data directory.
 LEDGER_FILE: Final = "ledger.db"
 KEYS_FILE: Final = "keys.db"
 GUARD_FILE: Final = "guard"
+COSIGNATURES_FILE: Final = "cosignatures.db"
 
 MAX_ORIGIN: Final = 200
+
+Wait = Literal["recorded", "cosigned"]
+"""What `record` waits for: that the fact is durable, or that witnesses have seen it too."""
 
 # Most events that one proof of completeness shows, unless more are asked for.
 MAX_PROVEN: Final = 10_000
@@ -102,7 +112,7 @@ class Ledger:
         engine: Engine,
         keys: KeyStore,
         guard: Guard,
-        signer: Signer,
+        signing: SigningKeys,
         *,
         clock: Callable[[], datetime],
         limits: Limits,
@@ -112,10 +122,11 @@ class Ledger:
         self.engine = engine
         self.keys = keys
         self.origin = engine.origin
-        self.verifier = Verifier.parse(engine.verifier)
         self.limits = limits
         self._clock = clock
         self._guard = guard
+        self._signing = signing
+        self.cosigning: Cosigning | None = None
         self._idempotency_secret = keys.secret("idempotency")
         self._erasing = threading.Lock()
         self._grown = threading.Condition()
@@ -127,7 +138,7 @@ class Ledger:
         self._erasures_done = 0
         self._foreign = TreeView(Tree(self._load_tile))
         self._sequencer = Sequencer(
-            engine, keys, guard, signer, clock=clock, queue_limit=queue_limit, committed=self._on_committed
+            engine, keys, guard, signing, clock=clock, queue_limit=queue_limit, committed=self._on_committed
         )
         self.index = Indexer(engine, self._sequencer.submit, every_s=index_every_s)
         self._sequencer.start()
@@ -139,8 +150,18 @@ class Ledger:
             self._sequencer.close()
             raise
 
+    def collect_cosignatures(self, store: CosignatureStore, witnesses: Sequence[WitnessAddress]) -> None:
+        """Ask these witnesses from now on, and keep what they say in `store`, which is closed with the ledger."""
+
+        def proof(old: int, new: int) -> tuple[bytes, ...]:
+            return self.tree().consistency_proof(old, new)
+
+        self.cosigning = Cosigning(store, witnesses, newest=self.checkpoint, proof=proof)
+
     def close(self) -> None:
         """Finish what was accepted, then close every file."""
+        if self.cosigning is not None:
+            self.cosigning.close()
         self.index.close()
         self._sequencer.close()
         self.engine.close()
@@ -157,30 +178,59 @@ class Ledger:
 
     # --- recording -------------------------------------------------------------------------------------------
 
-    def record(self, command: Command, actor: Actor, *, idempotency_key: str | None = None) -> Receipt:
+    def record(
+        self,
+        command: Command,
+        actor: Actor,
+        *,
+        idempotency_key: str | None = None,
+        wait: Wait = "recorded",
+        timeout_s: float = 30.0,
+    ) -> Receipt:
         """Carry out a command and return its receipt: durable, verifiable offline.
 
         With an idempotency key the same content gives the first receipt again, for ever. Raises Refused (by name;
         `index` says where a refusal was itself recorded), Conflict after ten lost races, Busy, Stopped, StorageError.
         On StorageError the outcome is in doubt: ask again with the same idempotency key.
+
+        With `wait="cosigned"` the receipt is under a checkpoint that witnesses cosigned: at most `timeout_s` seconds
+        after it was recorded, or Uncosigned is raised, which has the receipt: the fact is recorded all the same.
         """
+        self._check_wait(wait)
         attempt = _Attempt(self, command, actor, idempotency_key)
         while (append := attempt.prepare()) is not None:
             try:
                 attempt.succeed(self._sequencer.submit(append).wait())
             except Conflict as conflict:
                 attempt.fail(conflict)
-        return attempt.receipt()
+        receipt = attempt.receipt()
+        return self.cosigned(receipt, timeout_s) if wait == "cosigned" else receipt
 
-    async def arecord(self, command: Command, actor: Actor, *, idempotency_key: str | None = None) -> Receipt:
+    async def arecord(
+        self,
+        command: Command,
+        actor: Actor,
+        *,
+        idempotency_key: str | None = None,
+        wait: Wait = "recorded",
+        timeout_s: float = 30.0,
+    ) -> Receipt:
         """The same as `record` without blocking the event loop: decided in a worker thread, awaited here."""
+        self._check_wait(wait)
         attempt = _Attempt(self, command, actor, idempotency_key)
         while (append := await asyncio.to_thread(attempt.prepare)) is not None:
             try:
                 attempt.succeed(await self.aappend(append))
             except Conflict as conflict:
                 attempt.fail(conflict)
-        return await asyncio.to_thread(attempt.receipt) if attempt.erases else attempt.receipt()
+        receipt = await asyncio.to_thread(attempt.receipt) if attempt.erases else attempt.receipt()
+        return await asyncio.to_thread(self.cosigned, receipt, timeout_s) if wait == "cosigned" else receipt
+
+    def _check_wait(self, wait: Wait) -> None:
+        if wait not in ("recorded", "cosigned"):
+            raise Invalid("wait", "is recorded or cosigned")
+        if wait == "cosigned" and (self.cosigning is None or not self.cosigning.names):
+            raise Invalid("wait", "nobody would cosign: this ledger has no witnesses")
 
     def append(self, append: Append) -> Outcome:
         """Record prepared events: the low door, for the `eventsourcing` recorder and for measuring."""
@@ -311,6 +361,38 @@ class Ledger:
                     self._grown.wait(min(left, 0.2))
         return True
 
+    # --- the keys that sign --------------------------------------------------------------------------------------
+
+    @property
+    def verifier(self) -> Verifier:
+        """The public key to verify with from now on: the newest one; `log_keys` has those of older checkpoints."""
+        return self.log_keys().newest
+
+    def log_keys(self) -> LogKeys:
+        """Return every key that signs or signed the log, each with the sizes that it signs."""
+        return self._signing.up_to(self.engine.size())
+
+    def rotate_key(self, verifier: Verifier) -> int:
+        """Record that this key replaces the one that signs, and return where. From then on both sign.
+
+        Its private half must be where this ledger reads signing keys. Raises SigningKeyState, StorageError.
+        """
+        event = SigningKeyRotated(verifier=str(verifier), replaces=str(self.verifier))
+        return self._append_about_keys(event)
+
+    def retire_key(self) -> int:
+        """End the overlap of a rotation: the newest key signs alone. Return the index. Raises SigningKeyState."""
+        older = self.log_keys().keys[-2:][0].verifier
+        return self._append_about_keys(SigningKeyRetired(verifier=str(older)))
+
+    def _append_about_keys(self, event: Event) -> int:
+        fact = draft(
+            id=EventId(new_id()), type=event.TOPIC, tags=[SIGNING_KEYS_TAG], data=encode_data(event), sealed={}
+        )
+        outcome = self.append(Append([fact], [[]]))
+        assert isinstance(outcome, Committed)
+        return outcome.first
+
     # --- proving ---------------------------------------------------------------------------------------------
 
     def checkpoint(self, size: int | None = None) -> tuple[int, bytes] | None:
@@ -328,6 +410,10 @@ class Ledger:
     def files(self) -> LogFiles:
         """Return the log as it is now in the files of C2SP tlog-tiles, for whoever audits or serves it."""
         return LogFiles(self.engine, self.tree())
+
+    def tree_at(self, size: int) -> TreeView:
+        """Return the tree of the first `size` entries, for proofs and files. Raises Invalid beyond the end."""
+        return TreeView(Tree.load(size, self._load_tile, self.engine.leaves))
 
     def prove(self, index: int, *, size: int | None = None, tree: TreeView | None = None) -> bytes:
         """Return the tlog-proof of an entry under the first checkpoint of at least `size` entries (the last one)."""
@@ -368,7 +454,7 @@ class Ledger:
         cut = None if moment is None else self._cut(moment, committed.size, LogProof.parse(inclusion).checkpoint, tree)
         made = TagProof(tag, entries, self.entry(committed.size), inclusion, proof.encode(), cut)
         # A stranger will do the same: what does not hold is not handed out.
-        made.verify(self.verifier, self.origin)
+        made.verify([key.verifier for key in self.log_keys().keys], self.origin)
         return made
 
     def _cut(self, moment: str, end: int, checkpoint: bytes, tree: TreeView) -> Cut:
@@ -380,7 +466,7 @@ class Ledger:
         found = self.engine.checkpoint(size)
         if found is None or found[0] != size:
             raise Tampered("checkpoint", f"the one of {size} entries is missing; run `prooftrail verify`")
-        later = open_checkpoint(checkpoint, self.verifier, self.origin)
+        later = self.log_keys().open(checkpoint)
         return Cut(moment, found[1], tree.consistency_proof(size, later.size))
 
     def receipt(self, first: int, count: int) -> Receipt:
@@ -391,6 +477,55 @@ class Ledger:
         entries = tuple(self.entry(first + i) for i in range(count))
         proofs = tuple(self.prove(first + i, size=checkpoint[0], tree=tree) for i in range(count))
         return Receipt(first, entries, proofs)
+
+    def cosigned(self, receipt: Receipt, timeout_s: float) -> Receipt:
+        """Wait for the witnesses; return the receipt under the first checkpoint from then on that they cosigned.
+
+        Raises Uncosigned when one has not within `timeout_s` seconds.
+        """
+        assert self.cosigning is not None
+        if missing := self.cosigning.wait_for(receipt.position, timeout_s):
+            raise Uncosigned(receipt, missing)
+        store = self.cosigning.store
+        sizes = store.sizes(above=receipt.position - 1, limit=64)
+        # The first that all cosigned, if there is one; else the first that most did.
+        size = max(sizes, key=lambda one: (len(store.of(one)), -one))
+        found = self.engine.checkpoint(size)
+        assert found is not None
+        note, tree = self.with_cosignatures(*found), self.tree()
+        proofs = (
+            LogProof(index, tree.inclusion_proof(index, size), note).encode()
+            for index in range(receipt.first, receipt.position)
+        )
+        return Receipt(receipt.first, receipt.entries, tuple(proofs))
+
+    def cosigned_size(self) -> int:
+        """Return the size of the newest checkpoint that every witness of this ledger has cosigned, 0 when none is."""
+        if self.cosigning is None:
+            return 0
+        store, wanted = self.cosigning.store, {one.key for one in self.cosigning.status()}
+        found = (size for size in store.sizes(newest=True, limit=1_000))
+        return next((size for size in found if wanted <= {one.witness for one in store.of(size)}), 0)
+
+    def prove_cosigned(self, index: int) -> bytes:
+        """Return the tlog-proof of an entry under a checkpoint with its cosignatures.
+
+        It is the first one with the entry that every witness has cosigned, else the last one. Raises Invalid.
+        """
+        size = None
+        if self.cosigning is not None and (wanted := {one.key for one in self.cosigning.status()}):
+            store = self.cosigning.store
+            sizes = store.sizes(above=index, limit=1_000)
+            size = next((one for one in sizes if wanted <= {found.witness for found in store.of(one)}), None)
+        proof = LogProof.parse(self.prove(index, size=size))
+        checkpoint = claimed_size(proof.checkpoint)
+        return LogProof(index, proof.hashes, self.with_cosignatures(checkpoint, proof.checkpoint)).encode()
+
+    def with_cosignatures(self, size: int, note: bytes) -> bytes:
+        """Return the checkpoint of `size` entries with every cosignature of it that was collected."""
+        if self.cosigning is None:
+            return note
+        return with_lines(note, (one.line for one in self.cosigning.store.of(size)))
 
     def recorded_under(self, idempotency_key: str) -> range | None:
         """Return the indexes of the entries that the first request under this key made, None when there was none."""
@@ -457,6 +592,8 @@ class Ledger:
             self._size = size
             self._grown.notify_all()
         self.index.grown()
+        if self.cosigning is not None:
+            self.cosigning.notify(size)
 
     def _load_tile(self, level: int, n: int) -> bytes:
         hashes = self.engine.tile(level, n)
@@ -584,8 +721,11 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
         with kept.lock():
             KeyStore(data / KEYS_FILE, kek, create=True).close()
             engine = SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier))
-            engine.close()
-            if engine.verifier != str(signer.verifier):
+            try:
+                known = read_log_keys(engine, engine.size())
+            finally:
+                engine.close()
+            if signer.verifier not in (key.verifier for key in known.keys if key.until is None):
                 raise StorageError(f"{data}: holds the ledger {engine.origin} already, signed by another key")
     finally:
         kept.close()
@@ -593,9 +733,14 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
 
 def public_key(data: Path) -> Verifier:
     """Return the public key of the ledger in `data`; needs none of its secrets. Raises StorageError."""
+    return public_keys(data).newest
+
+
+def public_keys(data: Path) -> LogKeys:
+    """Return every key that signs or signed the ledger in `data`; needs none of its secrets. Raises StorageError."""
     engine = SqliteEngine(data / LEDGER_FILE)
     try:
-        return Verifier.parse(engine.verifier)
+        return read_log_keys(engine, engine.size())
     finally:
         engine.close()
 
@@ -604,17 +749,20 @@ def open_ledger(
     data: Path,
     *,
     kek: bytes,
-    signer: Signer,
+    signer: Signer | Signers,
     guard: Path | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     limits: Limits | None = None,
     queue_limit: int = 4_096,
     index_every_s: float | None = INDEX_EVERY_S,
+    witnesses: Sequence[WitnessAddress] = (),
 ) -> Ledger:
     """Open the ledger in `data` for reading and recording. A ledger of an older version is brought to this one.
 
     The tag index is committed every `index_every_s` seconds while anything is recorded; None leaves it to whoever asks.
 
+    The `witnesses` are asked in the background to cosign what is recorded; `Ledger.cosigning` says how that goes.
+    `signer` is the key that signs it, or what reads the keys that are here: while a key is replaced two of them sign.
     Raises StorageError (absent, not ours, newer, damaged, wrong key), RolledBack when the database is older than its
     guard, Tampered when its tree is not the signed one.
     """
@@ -622,16 +770,20 @@ def open_ledger(
     try:
         engine = SqliteEngine(data / LEDGER_FILE)
         opened.append(engine)
-        if engine.verifier != str(signer.verifier):
-            raise StorageError(f"{data}: this signing key is not the one of the ledger; give the one `init` made")
+        signing = SigningKeys(engine, (lambda: (signer,)) if isinstance(signer, Signer) else signer)
+        signing.reload(engine.size())
         keys = KeyStore(data / KEYS_FILE, kek)
         opened.append(keys)
         kept = Guard(guard or data / GUARD_FILE)
         opened.append(kept)
-        return Ledger(
-            engine, keys, kept, signer,
+        ledger = Ledger(
+            engine, keys, kept, signing,
             clock=clock, limits=limits or Limits(), queue_limit=queue_limit, index_every_s=index_every_s,
         )  # fmt: skip
+        opened = [ledger]
+        if witnesses or (data / COSIGNATURES_FILE).exists():
+            ledger.collect_cosignatures(CosignatureStore(data / COSIGNATURES_FILE), witnesses)
+        return ledger
     except BaseException:
         for part in opened:
             part.close()

@@ -35,6 +35,7 @@ from ledger.errors import (
 )
 from ledger.keys import KeyStore, lost_keys
 from ledger.sealing import Box
+from ledger.signing_keys import LogKeys, SigningKeys
 from ledger.storage.engine import (
     Batch,
     Condition,
@@ -48,9 +49,8 @@ from ledger.storage.engine import (
     Transaction,
 )
 from ledger.storage.guard import Guard
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
+from ledger.tlog.checkpoint import Checkpoint, claimed_size
 from ledger.tlog.merkle import leaf_hash
-from ledger.tlog.note import Signer, Verifier
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
 from ledger.vocabulary import KeyId, Tag
@@ -221,8 +221,9 @@ class _Queue:
 class _Pending:
     """What the transaction being built has accepted so far, for the conditions of the appends behind it."""
 
-    def __init__(self, heads: dict[Tag, TagHead]) -> None:
+    def __init__(self, heads: dict[Tag, TagHead], keys: LogKeys) -> None:
         self.rows: list[EventRow] = []
+        self.keys = keys  # that sign the log with the rows so far
         self.idempotency: dict[bytes, IdempotencyRow] = {}
         self.heads: dict[Tag, TagHead] = {}  # of the tags that occur in this transaction
         self.committed = heads  # of all tags that the transaction names, before it
@@ -257,7 +258,7 @@ class Sequencer:
         engine: Engine,
         keys: KeyStore,
         guard: Guard,
-        signer: Signer,
+        signing: SigningKeys,
         *,
         clock: Callable[[], datetime],
         queue_limit: int,
@@ -266,8 +267,7 @@ class Sequencer:
         self._engine = engine
         self._keys = keys
         self._guard = guard
-        self._signer = signer
-        self._verifier = Verifier.parse(engine.verifier)
+        self._signing = signing
         self._origin = canonical.encode(engine.origin, "origin")
         self._clock = clock
         self._queue_limit = queue_limit
@@ -386,11 +386,12 @@ class Sequencer:
                 before = self._tree.snapshot()
                 try:
                     outcomes, pending = self._decide(transaction, appends, lost)
+                    keys = pending.keys
                     if not pending.rows:
                         return unmade + [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
                     size = self._tree.size
                     checkpoint = Checkpoint(self._engine.origin, size, self._tree.root())
-                    note = sign_checkpoint(checkpoint, self._signer)
+                    note = self._signing.sign(checkpoint, keys)
                     tiles = [Tile(*tile) for tile in self._tree.take_full_tiles()]
                     transaction.insert(Batch(pending.rows, tiles, list(pending.idempotency.values()), size, note))
                     transaction.commit()
@@ -400,6 +401,7 @@ class Sequencer:
             # Durable from here. A crash now leaves the guard one transaction behind: the next start sees that the
             # tree extends it and goes on. Nobody has been told yet, so nothing acknowledged depends on the guard.
             self._tree.commit()
+            self._signing.grown(keys, size)
             self._guard.write(note)
             self._guarded = note
         self._heads.update(pending.heads)
@@ -416,7 +418,7 @@ class Sequencer:
         heads = self._load_heads(transaction, appends)
         failed = self._failed_conditions(transaction, appends, heads)
         used = transaction.idempotent({append.idempotency[0] for append in appends if append.idempotency})
-        pending = _Pending(heads)
+        pending = _Pending(heads, self._signing.up_to(self._tree.size))
         outcomes: list[Outcome | LedgerError | tuple[int, tuple[bytes, ...]]] = []
         for number, append in enumerate(appends):
             if append.idempotency is not None:
@@ -434,12 +436,15 @@ class Sequencer:
                 continue
             try:
                 rows, changed = self._rows(append, pending, recorded_at)
+                # Under the lock every rotation sees the one before it, and none is recorded whose key is not here.
+                keys = self._signing.admit(pending.keys, rows)
             except LedgerError as error:
                 outcomes.append(error)
                 continue
             for event in rows:
                 self._tree.append(event.leaf)
             pending.add(rows, append.drafts, changed)
+            pending.keys = keys
             if append.idempotency is not None:
                 pending.idempotency[key] = IdempotencyRow(key, content, rows[0].index, len(rows))
             outcomes.append((rows[0].index, tuple(row.entry for row in rows)))
@@ -526,6 +531,7 @@ class Sequencer:
         self._heads.clear()
         # What was loaded may be an older copy put in place while we ran: compare it with the guard again.
         self._guarded = None
+        self._signing.reload(head.size)
         self._tree = Tree.load(head.size, self._load_tile, self._engine.leaves)
         self._recorded_at = parse(head.last_entry).recorded_at if head.last_entry is not None else ""
         if head.size == 0:
@@ -533,7 +539,7 @@ class Sequencer:
         last = self._engine.checkpoint()
         if last is None:
             raise Tampered("start", f"there are {head.size} entries but no checkpoint")
-        checkpoint = open_checkpoint(last[1], self._verifier, self._engine.origin)
+        checkpoint = self._signing.up_to(head.size).open(last[1])
         if not last[0] == checkpoint.size == head.size or checkpoint.root != self._tree.root():
             raise Tampered(
                 "start",
@@ -555,15 +561,17 @@ class Sequencer:
             if head.size:
                 raise RolledBack("guard", f"the guard is empty but the log has {head.size} entries: it was replaced")
             # Never empty from here: a crash between the first commit and its guard must not look like another guard.
-            kept = sign_checkpoint(Checkpoint(self._engine.origin, 0, self._tree.root()), self._signer)
+            empty = Checkpoint(self._engine.origin, 0, self._tree.root())
+            kept = self._signing.sign(empty, self._signing.up_to(0))
             self._guard.write(kept)
-        signed = open_checkpoint(kept, self._verifier, self._engine.origin)
-        if signed.size > head.size:
+        # Before its signatures: a database that was rolled back may not know the key that signed it.
+        if (claimed := claimed_size(kept)) > head.size:
             raise RolledBack(
                 "guard",
-                f"the database has {head.size} entries, but a checkpoint of {signed.size} was signed: "
+                f"the database has {head.size} entries, but a checkpoint of {claimed} was signed: "
                 "it was rolled back or truncated. Restore the newest backup",
             )
+        signed = self._signing.up_to(head.size).open(kept)
         if self._tree.root(signed.size) != signed.root:
             raise RolledBack(
                 "guard", f"the first {signed.size} entries are not the ones that were signed: it is a copy"

@@ -189,7 +189,7 @@ def check_language(text: str, field: str) -> str:
 
 
 # What stands before the colon of the ledger's own tags.
-OWN_TAGS: Final = frozenset({"subject", "client", "consent", "disclosure", "recipient", "order", "case", "key"})
+OWN_TAGS: Final = frozenset({"subject", "client", "consent", "disclosure", "recipient", "order", "case", "key", "log"})
 
 
 def subject_tag(subject_id: SubjectId) -> Tag:
@@ -223,3 +223,7 @@ def case_tag(case_id: CaseId) -> Tag:
 def key_tag(key_id: KeyId) -> Tag:
     """The tag of every event that is sealed under a data key: what a destruction of that key covers."""
     return Tag(f"key:{key_id}")
+
+
+SIGNING_KEYS_TAG: Final = Tag("log:signing-keys")
+"""The tag of every rotation of the signing key: with the tag index, these are all of them."""

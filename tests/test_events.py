@@ -32,6 +32,8 @@ PERMANENT: dict[str, tuple[int, tuple[str, ...], str | None]] = {
     "erasure-decided": (1, (), None),
     "key-destroyed": (1, (), None),
     "personal-data-erased": (1, (), None),
+    "signing-key-rotated": (1, (), None),
+    "signing-key-retired": (1, (), None),
     "index-committed": (1, (), None),
 }
 

@@ -1,8 +1,8 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
-One file a capability: setup (init, key, new-id), recording (register, record, commands), orders (record-order),
-people (state, lookup), history (history, replay), evidence (prove, index), audit (verify, checkpoint, rebuild), demo. A
-door knows no rules: it
+One file a capability: setup (init, new-id), keys (key, rotate-key), recording (register, record, commands), orders
+(record-order), people (state, lookup), history (history, replay), evidence (prove, index), audit (verify, checkpoint,
+rebuild), publish (export-log, receipt, audit), accuse, witness (witness, cosign), demo. A door knows no rules: it
 builds commands, and shows what the ledger answers.
 """
 
@@ -17,14 +17,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import audit, demo, evidence, history, orders, people, recording, setup
+from api.cli import accuse, audit, demo, evidence, history, keys, orders, people, publish, recording, setup, witness
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
 [bold]Exit codes[/bold]: 0 done, 1 refused or not verified, 2 wrong usage or cannot start.
 
-[bold]Settings[/bold]: PROOFTRAIL_DATA, PROOFTRAIL_KEK, PROOFTRAIL_GUARD, PROOFTRAIL_MAX_ORDER_BYTES, PROOFTRAIL_TERMS,
-PROOFTRAIL_INDEX_EVERY_S.
+[bold]Settings[/bold]: PROOFTRAIL_DATA, PROOFTRAIL_KEK, PROOFTRAIL_GUARD, PROOFTRAIL_WITNESSES,
+PROOFTRAIL_MAX_ORDER_BYTES, PROOFTRAIL_TERMS, PROOFTRAIL_INDEX_EVERY_S.
 
 [bold]First steps[/bold]: prooftrail demo, or: prooftrail init
 """
@@ -100,7 +100,11 @@ def _program(
     pass
 
 
-for capability in (setup, recording, orders, people, history, evidence, audit, demo):
+_CAPABILITIES = (
+    setup, keys, recording, orders, people, history, evidence, audit, publish, accuse, witness, demo,
+)  # fmt: skip
+
+for capability in _CAPABILITIES:
     capability.add_to(app)
 
 

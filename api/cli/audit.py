@@ -12,8 +12,9 @@ import typer
 from api.cli.failure import REFUSED, Usage
 from api.cli.options import DataOption, JsonOption, input_bytes, opened
 from api.cli.output import Output, counted, path_text
+from api.cli.witness import show_witnesses
 from ledger.errors import Invalid, VerificationError
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.fsck import Report, fsck
 from ledger.tlog.note import MAX_NOTE_BYTES
 from projections import Comparison, Status, open_projections
@@ -51,18 +52,21 @@ def verify(
         base: Checkpoint | None = None
         if kept is not None:
             try:
-                base = open_checkpoint(kept, ledger.verifier, ledger.origin)
+                base = ledger.log_keys().open(kept)
             except VerificationError as error:
                 # The file that was given does not hold, which says nothing about the ledger.
                 raise VerificationError("--since", str(error)) from None
         with output.progresses() as tell:
             report = fsck(ledger, since=base, progress=tell)
         origin = ledger.origin
+        witnesses = ledger.cosigning.status() if ledger.cosigning is not None else []
     holds = report.ok and not report.missing
     if as_json:
-        output.document({"ok": holds, "ledger": origin, **msgspec.to_builtins(report)})
+        output.document({"ok": holds, "ledger": origin, **msgspec.to_builtins(report), "witnesses": witnesses})
     else:
         show_report(output, report)
+        if witnesses:
+            show_witnesses(output, witnesses)
     if not holds:
         raise typer.Exit(REFUSED)
 
@@ -112,7 +116,7 @@ def checkpoint(
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print the last signed checkpoint. Keep it where the ledger's operator cannot change it.
+    """Print the last signed checkpoint, with its cosignatures. Keep it where the ledger's operator cannot change it.
 
     Example: prooftrail checkpoint -o kept.checkpoint
     """
@@ -122,13 +126,25 @@ def checkpoint(
         if last is None:
             raise Invalid("checkpoint", "there is none yet: nothing is recorded")
         size, note = last
-        found = open_checkpoint(note, ledger.verifier, ledger.origin)
+        found = ledger.log_keys().open(note)
+        note = ledger.with_cosignatures(size, note)
+        witnesses = ledger.cosigning.status() if ledger.cosigning is not None else []
     if to is not None:
         _write_new(to, note)
     if as_json:
         root = found.root.hex()
-        output.document({"size": size, "root": root, "note": note.decode(), "file": path_text(to) if to else None})
-    elif to is None:
+        output.document(
+            {
+                "size": size, "root": root, "note": note.decode(), "file": path_text(to) if to else None,
+                "witnesses": witnesses,
+            }
+        )  # fmt: skip
+        return
+    for one in witnesses:
+        if one.size != size:
+            stands = "has cosigned nothing yet" if one.size is None else f"has cosigned {one.size:,} entries"
+            output.warn(f"witness {one.name} {stands}{': ' + one.error if one.error else ''}")
+    if to is None:
         typer.echo(note.decode(), nl=False)
     else:
         output.say(f"Checkpoint of {counted(size, 'entry', 'entries')}, written to {to}")

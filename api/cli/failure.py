@@ -33,6 +33,7 @@ from ledger.errors import (
     Stopped,
     StorageError,
     Tampered,
+    Uncosigned,
     VerificationError,
 )
 
@@ -78,6 +79,8 @@ def failure_of(error: BaseException) -> Failure:
             kinds = ((Tampered, "tampered"), (RolledBack, "rolled-back"), (VerificationError, "verification-failed"))
             code = next(word for kind, word in kinds if isinstance(error, kind))
             return Failure(code, str(error), REFUSED, {"step": error.step})
+        case Uncosigned():
+            return Failure("uncosigned", str(error), REFUSED, {"recorded_at_index": error.index})
         case StorageError():
             return Failure("stopped" if isinstance(error, Stopped) else "storage", str(error))
         case LedgerError():

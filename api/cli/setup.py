@@ -1,4 +1,4 @@
-"""init, key, new-id: what comes before the first record."""
+"""init, new-id: what comes before the first record."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ import typer
 from api.cli.options import DataOption, JsonOption
 from api.cli.output import Output, path_text
 from api.settings import KEK_FILE, SIGNING_KEY_FILE, read_settings
-from ledger.errors import StorageError
-from ledger.ledger import public_key
 from ledger.vocabulary import new_id
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command("init")(init)
-    app.command("key")(key)
     app.command("new-id")(fresh_id)
 
 
@@ -50,22 +47,6 @@ def init(
     output.say(f"  {settings.data / SIGNING_KEY_FILE}: signs the log; keep a copy elsewhere")
     output.say(f"  public key, for whoever verifies: {verifier}")
     output.say(f"Next: prooftrail register --data {settings.data}")
-
-
-def key(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Print the ledger's public key. Give it to everybody who should be able to verify; it needs no secret to read.
-
-    Example: prooftrail key > ledger.pub
-    """
-    output = Output(as_json)
-    settings = read_settings(data)
-    if not settings.ledger_file.exists():
-        raise StorageError(f"{settings.data}: there is no ledger here; make one with: prooftrail init")
-    verifier = public_key(settings.data)
-    if as_json:
-        output.document({"origin": verifier.name, "key": str(verifier)})
-    else:
-        typer.echo(str(verifier))
 
 
 def fresh_id(as_json: JsonOption = False) -> None:

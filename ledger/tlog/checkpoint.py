@@ -100,6 +100,11 @@ def open_checkpoint(signed: bytes, verifiers: Verifier | Iterable[Verifier], ori
     return checkpoint
 
 
+def claimed_size(signed: bytes) -> int:
+    """Return the size that a signed note states, whoever signed it: a claim. Raises VerificationError only."""
+    return Checkpoint.parse(note.text_of(signed)).size
+
+
 def parse_number(digits: str, step: str) -> int:
     """Read a decimal without leading zeros, up to MAX_SIZE. Raises VerificationError(step, …)."""
     if not _NUMBER.fullmatch(digits) or (number := int(digits)) > MAX_SIZE:

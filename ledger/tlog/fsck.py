@@ -18,13 +18,14 @@ import msgspec
 from ledger import canonical, sealing
 from ledger.command import Recorded
 from ledger.entry import Entry, event_of, parse, parse_moment
-from ledger.errors import Damaged, LedgerError, VerificationError
+from ledger.errors import Damaged, LedgerError, SigningKeyState, VerificationError
 from ledger.events import BY_TOPIC, KeyDestroyed
 from ledger.keys import DataKey
 from ledger.ledger import Ledger
 from ledger.sealing import Box
+from ledger.signing_keys import TOPICS, read_log_keys
 from ledger.storage.engine import AuditRow, QueryItem
-from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.index_check import IndexCheck
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.tiles import TILE_WIDTH
@@ -112,6 +113,7 @@ class _Fsck:
         self.sums: dict[int, int] = {}
         self.tag_links = 0
         self.types: set[str] = set()
+        self.keys = read_log_keys(self.engine, self.first)
 
     def _types(self) -> tuple[set[str], str | None]:
         try:
@@ -218,8 +220,13 @@ class _Fsck:
                 raise VerificationError(where, "is filed under another type")
             if list(entry.tag_names) != sorted(set(entry.tag_names)):
                 raise VerificationError(where, "has tags out of order")
+            if entry.type in TOPICS:
+                self.keys = self.keys.after(row.index, event_of(entry))
         except VerificationError as error:
             self.report.add("entry", where, error.why)
+            return last_moment
+        except SigningKeyState as error:
+            self.report.add("entry", where, str(error))
             return last_moment
         self.tag_links += len(entry.tags)
         self.types.add(entry.type)
@@ -245,7 +252,7 @@ class _Fsck:
         self.report.checkpoints += 1
         where = f"checkpoint {size}"
         try:
-            checkpoint = open_checkpoint(note, self.ledger.verifier, self.ledger.origin)
+            checkpoint = self.keys.open(note)
         except VerificationError as error:
             self.report.add("checkpoint", where, str(error))
             return

@@ -159,11 +159,22 @@ def sign(text: str, *signers: Signer) -> bytes:
     if not signers or len({signer.verifier for signer in signers}) != len(signers):
         raise Invalid("signers", "at least one, and each once")
     message = text.encode()
-    lines = [
-        f"{_SIGNATURE_PREFIX}{signer.name} {encode_base64(signer.verifier.key_id + signer.sign(message))}\n"
-        for signer in signers
-    ]
-    return message + b"\n" + "".join(lines).encode()
+    lines = [signature_line(signer.name, signer.verifier.key_id, signer.sign(message)) for signer in signers]
+    return message + b"\n" + "".join(f"{line}\n" for line in lines).encode()
+
+
+def signature_line(name: str, key_id: bytes, signature: bytes) -> str:
+    """Return a signature line, without its newline."""
+    return f"{_SIGNATURE_PREFIX}{name} {encode_base64(key_id + signature)}"
+
+
+def signatures(note: bytes) -> tuple[str, list[tuple[str, bytes, bytes, str]]]:
+    """Return the text of a note and (key name, key id, signature, line) of each signature; nothing is verified.
+
+    Raises VerificationError, and nothing else.
+    """
+    text, lines = _split(note)
+    return text, [(*_parse_signature(line), line) for line in lines]
 
 
 def open_note(note: bytes, verifiers: Iterable[Verifier]) -> Note:
@@ -197,6 +208,11 @@ def open_note(note: bytes, verifiers: Iterable[Verifier]) -> Note:
     if not verified:
         raise VerificationError("signature", "no known key signed this note")
     return Note(text, tuple(verified), tuple(unverified))
+
+
+def text_of(note: bytes) -> str:
+    """Return the text of a note, with its last newline, whoever signed it: a claim. Raises VerificationError only."""
+    return _split(note)[0]
 
 
 def _split(note: bytes) -> tuple[str, list[str]]:

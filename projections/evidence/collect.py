@@ -6,7 +6,7 @@ live here: the package's form (`verify`) and writing it (`package`).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,11 +15,19 @@ from ledger.canonical import Json
 from ledger.entry import parse
 from ledger.errors import OrderUnknown
 from ledger.ledger import Opened
+from ledger.storage.cosignatures import CosignatureStore
 from ledger.storage.engine import QueryItem
 from ledger.tlog.proof import LogProof
+from ledger.tlog.view import TreeView
 from ledger.vocabulary import OrderId, Tag, order_tag
-from projections.evidence.package import PackageContents, PackagedCut, PackagedEntry, PackagedIndex
-from projections.evidence.verify import MAX_ENTRIES
+from projections.evidence.package import (
+    PackageContents,
+    PackagedCheckpoint,
+    PackagedCut,
+    PackagedEntry,
+    PackagedIndex,
+)
+from projections.evidence.verify import MAX_ENTRIES, MAX_WITNESSED
 
 # What a party to a dispute needs of an order: the bytes, what they were called, and what was said about them.
 DISCLOSED_FIELDS: Final = frozenset(("content", "file_name", "statement"))
@@ -88,7 +96,37 @@ def collect_tag(
         cut=None
         if proof.cut is None
         else PackagedCut(as_of=proof.cut.as_of, checkpoint=proof.cut.checkpoint, consistency=proof.cut.consistency),
+        witnessed=_witnessed(ledger, [entry.index for entry in entries], history.checkpoint.size, tree),
     )
+
+
+def _witnessed(ledger: Ledger, indexes: Sequence[int], end: int, tree: TreeView) -> list[PackagedCheckpoint]:
+    """Return the cosigned checkpoints, up to that of `end` entries, that bracket these events in time.
+
+    For each event the last one without it and the first one with it; of very many events, for the first and the last.
+    """
+    if ledger.cosigning is None:
+        return []
+    sizes = _bracketing(ledger.cosigning.store, indexes, end)
+    if len(sizes) > MAX_WITNESSED:
+        sizes = _bracketing(ledger.cosigning.store, (indexes[0], indexes[-1]), end)
+    found: list[PackagedCheckpoint] = []
+    for size in sorted(sizes):
+        checkpoint = ledger.checkpoint(size)
+        assert checkpoint is not None
+        # What only a former key signed is nothing to whoever has today's key.
+        if checkpoint[0] == size and ledger.verifier in ledger.log_keys().at(size):
+            note = ledger.with_cosignatures(size, checkpoint[1])
+            found.append(PackagedCheckpoint(size=size, note=note, consistency=tree.consistency_proof(size, end)))
+    return found
+
+
+def _bracketing(store: CosignatureStore, indexes: Iterable[int], end: int) -> set[int]:
+    sizes: set[int] = set()
+    for index in indexes:
+        sizes.update(store.sizes(above=0, up_to=index, newest=True))
+        sizes.update(store.sizes(above=index, up_to=end))
+    return sizes
 
 
 def _disclosed(opened: Opened, names: Collection[str]) -> dict[str, tuple[bytes, bytes | Json]]:

@@ -54,6 +54,15 @@ class PackagedCut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PackagedCheckpoint:
+    """A checkpoint with the cosignatures of witnesses, and the proof that the package's checkpoint extends it."""
+
+    size: int
+    note: bytes
+    consistency: Sequence[bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PackageContents:
     """Everything that goes into a package: entries with one tag, by ascending index; all that there are, with `index`.
 
@@ -67,6 +76,7 @@ class PackageContents:
     kind: str = "order"
     index: PackagedIndex | None = None
     cut: PackagedCut | None = None
+    witnessed: Sequence[PackagedCheckpoint] = ()
 
 
 def build_package(contents: PackageContents, *, key: str) -> bytes:
@@ -137,7 +147,10 @@ def _members(contents: PackageContents, program: bytes) -> dict[str, bytes]:
         members["index/proof.json"] = index.proof
     if cut is not None:
         members["as-of/checkpoint"] = cut.checkpoint
-        members["as-of/consistency"] = b"".join(b64encode(node) + b"\n" for node in cut.consistency)
+        members["as-of/consistency"] = _hash_lines(cut.consistency)
+    for cosigned in contents.witnessed:
+        members[f"witness/{cosigned.size}.checkpoint"] = cosigned.note
+        members[f"witness/{cosigned.size}.consistency"] = _hash_lines(cosigned.consistency)
     before = -1
     for packaged in contents.entries:
         if packaged.index <= before:
@@ -156,6 +169,10 @@ def _members(contents: PackageContents, program: bytes) -> dict[str, bytes]:
         if openings:
             members[f"fields/{packaged.index}.json"] = verify.canonical(openings)
     return members
+
+
+def _hash_lines(hashes: Sequence[bytes]) -> bytes:
+    return b"".join(b64encode(node) + b"\n" for node in hashes)
 
 
 def _size_of(checkpoint: bytes) -> int:

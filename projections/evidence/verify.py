@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verify an evidence package of a Prooftrail ledger, offline, with nothing but Python 3.9 or later.
 
-    python3 verify.py PACKAGE.zip --key KEY [--json] [--extract DIR]
+    python3 verify.py PACKAGE.zip --key KEY [--witness WITNESS_KEY] [--json] [--extract DIR]
+    python3 verify.py ACCUSATION.json --key KEY [--key FORMER_KEY] [--json]
 
 KEY is the ledger's public key, `<name>+<8 hex digits>+<base64>`, or a file that holds it. Get the key and this
 program from the ledger's publisher, never from the package: whoever forged one would have forged the other two.
@@ -10,7 +11,7 @@ program from the ledger's publisher, never from the package: whoever forged one 
 Exit status: 0 every claim is proven; 1 a claim failed; 2 the command is wrong or the file cannot be read.
 
 This file is written to be audited. It reads from top to bottom as the steps run: the claims, the limits, the
-protocol in fourteen steps (`examine` and `verify_package`), then each format by its specification, then Ed25519.
+protocol in fifteen steps (`examine` and `verify_package`), then each format by its specification, then Ed25519.
 
 The package is a zip file with one possible form: members stored, 1980-01-01, no comments, a fixed order.
 
@@ -24,6 +25,8 @@ The package is a zip file with one possible form: members stored, 1980-01-01, no
     index/proof.json               what that index says about the tag: how many events, or none
     as-of/checkpoint               the last one at or before the moment `as_of`
     as-of/consistency              that the log above extends it: one hash a line       RFC 6962 §2.1.2
+    witness/<size>.checkpoint      an earlier one, with what witnesses signed of it     c2sp.org/tlog-cosignature
+    witness/<size>.consistency     that the log above extends it: one hash a line
     proofs/<index>.tlog-proof      that the entry stands in the log              c2sp.org/tlog-proof@v1
     fields/<index>.json            disclosed fields: {"<field>":{"salt":…,"value":…}} or {"salt":…,"file":…}
     orders/<index>.<field>.bin     the exact bytes of a field that is disclosed as a file
@@ -46,7 +49,7 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 if TYPE_CHECKING:
@@ -73,6 +76,10 @@ CLAIMS = (
     ("members", "nothing is missing from the package, and nothing is in it that no step has checked"),
     ("program", "the verify.py in the package is the one that is running"),
     ("readme", "README.txt says what the steps above found, and nothing else"),
+    (
+        "witness",
+        "the witnesses saw this log grow, and when by their clocks each event was not, and was, in it",
+    ),
 )
 
 NOT_CLAIMED = (
@@ -103,6 +110,7 @@ MAX_PROOF_HASHES = 63
 MAX_INDEX_PROOF_BYTES = 64 * 1024
 KEY_BITS = 256  # most levels of the tag index
 MAX_KEY_BYTES = 4096
+MAX_WITNESSED = 64  # checkpoints with cosignatures
 MAX_DEPTH = 64  # of nested JSON
 MAX_INTEGER = 2**53 - 1  # RFC 7493 §2.2
 MAX_SHOWN = 200  # characters of one value in the story
@@ -193,9 +201,20 @@ class Findings:
     story: tuple[Event, ...]
     complete: Complete | None
     cut: Cut | None
+    witnessed: tuple[tuple[int, bytes], ...]  # (size, signed note) of checkpoints that the log extends
     disclosed: tuple[Disclosed, ...]
     withheld: tuple[tuple[int, str], ...]
     digests: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """When a witness, by its own clock, had seen the log without an event, and with it: POSIX seconds, or None."""
+
+    index: int
+    witness: str
+    after: int | None
+    not_later_than: int | None
 
 
 @dataclass(frozen=True)
@@ -214,6 +233,7 @@ class Report:
     claims: tuple[Claim, ...]
     findings: Findings | None = None
     files: dict[str, bytes] = field(default_factory=dict)
+    brackets: tuple[Bracket, ...] = ()
 
     @property
     def proven(self) -> bool:
@@ -251,11 +271,13 @@ class Sheet:
 # --- The protocol ---------------------------------------------------------------------------------------------
 
 
-def verify_package(package: bytes, key: Key, program: bytes | None = None) -> Report:
+def verify_package(package: bytes, key: Key, program: bytes | None = None, witnesses: Iterable[Key] = ()) -> Report:
     """Return the verdict on every claim of `package` under the ledger's `key`. Never raises on any input.
 
-    `program` is the bytes of the verify.py that is running; by default they are read from its file.
+    `program` is the bytes of the verify.py that is running; by default they are read from its file. Each of the
+    `witnesses` must have cosigned something in the package; without any, nothing is claimed of them.
     """
+    brackets: tuple[Bracket, ...] = ()
     sheet = Sheet()
     try:
         # (1) One byte form, and cheap to test: nothing else is looked at in a file that is not in it.
@@ -279,6 +301,13 @@ def verify_package(package: bytes, key: Key, program: bytes | None = None) -> Re
         if members["README.txt"] != readme(findings):
             raise Failed("README.txt was changed")
         sheet.hold("generated again from the findings, and identical")
+
+        # (15) A witness has no part in the ledger: what it signed was so at that time, whatever the ledger says.
+        sheet.begin("witness")
+        sheet.hold("", UNCLAIMED)
+        for witness in witnesses:
+            brackets += find_brackets(findings, witness)
+            sheet.hold(f"cosigned by {', '.join(sorted({shown(item.witness) for item in brackets}))}")
     except Failed as failed:
         sheet.fail(failed.why)
         return Report(sheet.claims())
@@ -287,7 +316,7 @@ def verify_package(package: bytes, key: Key, program: bytes | None = None) -> Re
         sheet.fail(f"the program could not finish this step ({type(error).__name__})")
         return Report(sheet.claims())
     files = {item.file: members[item.file] for item in findings.disclosed if item.file is not None}
-    return Report(sheet.claims(), findings, files)
+    return Report(sheet.claims(), findings, files, brackets)
 
 
 def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
@@ -303,6 +332,7 @@ def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
     checkpoint = open_checkpoint(note, key)
     if checkpoint.origin != about.ledger or checkpoint.size != about.size:
         raise Failed("package.json names another ledger or another size than the checkpoint")
+    witnessed = open_witnessed(members, checkpoint, key)
     sheet.hold(f"{about.size} entries, root hash {_base64(checkpoint.root)}")
 
     # (4) RFC 6962 §2.1.1. The bytes of an entry are hashed before anything in them is read.
@@ -404,6 +434,8 @@ def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
     expected = ["README.txt", "verify.py", "package.json", "checkpoint", "entries.jsonl"]
     expected += ["index/entry.json", "index/entry.tlog-proof", "index/proof.json"] if complete else []
     expected += ["as-of/checkpoint", "as-of/consistency"] if cut else []
+    for size, _ in witnessed:
+        expected += [f"witness/{size}.checkpoint", f"witness/{size}.consistency"]
     expected += [f"proofs/{index}.tlog-proof" for index in indices]
     expected += [f"fields/{index}.json" for index in sorted({item.index for item in disclosed})]
     expected += [item.file for item in disclosed if item.file is not None]
@@ -422,6 +454,7 @@ def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
         story=tuple(entry.event for entry in entries),
         complete=complete,
         cut=cut,
+        witnessed=witnessed,
         disclosed=tuple(disclosed),
         withheld=withheld,
         digests=tuple((name, _hex(members[name])) for name in expected if name != "README.txt"),
@@ -446,6 +479,7 @@ def _member(members: Members, name: str) -> bytes:
 # --- (1) The container: a zip file in one possible form (APPNOTE 6.3.10 §4.3, stored members only) ------------
 
 _PROOF_NAME = re.compile(r"proofs/(0|[1-9][0-9]{0,15})\.tlog-proof")
+_WITNESSED_NAME = re.compile(r"witness/(0|[1-9][0-9]{0,15})\.checkpoint")
 _FIELD_NAME = re.compile(r"[a-z][a-z0-9_-]*(?:\.[a-z0-9_-]+)*")  # of a field that is disclosed as a file
 _MEMBER_NAMES = (
     re.compile(r"README\.txt"),
@@ -458,6 +492,8 @@ _MEMBER_NAMES = (
     re.compile(r"index/proof\.json"),
     re.compile(r"as-of/checkpoint"),
     re.compile(r"as-of/consistency"),
+    _WITNESSED_NAME,
+    re.compile(r"witness/(0|[1-9][0-9]{0,15})\.consistency"),
     _PROOF_NAME,
     re.compile(r"fields/(0|[1-9][0-9]{0,15})\.json"),
     re.compile(rf"orders/(0|[1-9][0-9]{{0,15}})\.{_FIELD_NAME.pattern}\.bin"),
@@ -474,7 +510,7 @@ _REGULAR_FILE_0644 = 0o100644 << 16
 def member_order(name: str) -> tuple[int, int, str]:
     """Return the sort key of a member's name; raise Failed for a name that no package has.
 
-    The names hold no path but the five folders, so unpacking one with any tool stays inside its folder.
+    The names hold no path but the six folders, so unpacking one with any tool stays inside its folder.
     """
     for place, pattern in enumerate(_MEMBER_NAMES):
         match = pattern.fullmatch(name)
@@ -689,15 +725,15 @@ def is_key_name(name: str) -> bool:
     return name != "" and "+" not in name and not any(c.isspace() or c < " " for c in name)
 
 
-def parse_key(text: str) -> Key:
-    """Return the key of `<name>+<8 hex digits>+<base64>`. Raises Failed."""
+def parse_key(text: str, type: bytes = _ED25519) -> Key:
+    """Return the key of `<name>+<8 hex digits>+<base64>`, of a ledger unless another type is asked. Raises Failed."""
     parts = text.strip().split("+", 2)
     if len(parts) != 3 or not is_key_name(parts[0]):
         raise Failed("a key has the form <name>+<8 hex digits>+<base64>")
     name, key_id, encoded = parts
     data = _unbase64(encoded, "the key")
-    if len(data) != 33 or data[:1] != _ED25519:
-        raise Failed("the key is not an Ed25519 key")
+    if len(data) != 33 or data[:1] != type:
+        raise Failed("the key is not an Ed25519 key" + (" of a witness" if type == _COSIGNATURE else ""))
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass") + b"\n" + data).digest()[:4]
     if key_id != digest.hex():
         raise Failed("the key is damaged: its 8 hex digits do not fit")
@@ -1099,18 +1135,22 @@ def check_cut(
     then = open_checkpoint(_member(members, "as-of/checkpoint"), key)
     if not 0 < then.size <= committed.index or committed.recorded_at <= as_of:
         raise Failed("the index does not cover everything that was recorded by then")
-    what = "as-of/consistency"
+    check_consistency(then, checkpoint, parse_consistency(members, "as-of/consistency"))
+    for entry in entries:
+        if (entry.index < then.size) != (entry.recorded_at <= as_of):
+            raise Failed(f"entry {entry.index} is on the wrong side of that moment")
+    return Cut(as_of, then.size, sum(entry.index < then.size for entry in entries))
+
+
+def parse_consistency(members: Members, what: str) -> list[bytes]:
+    """Return the hashes of a consistency proof, one a line. Raises Failed."""
     lines = _member(members, what).split(b"\n")
     if lines.pop() != b"" or len(lines) > MAX_PROOF_HASHES + 1:
         raise Failed(f"{what} is not one hash a line")
     proof = [_unbase64(line.decode("ascii", "replace"), what) for line in lines]
     if any(len(node) != 32 for node in proof):
         raise Failed(f"{what} has a hash that is not 32 bytes")
-    check_consistency(then, checkpoint, proof)
-    for entry in entries:
-        if (entry.index < then.size) != (entry.recorded_at <= as_of):
-            raise Failed(f"entry {entry.index} is on the wrong side of that moment")
-    return Cut(as_of, then.size, sum(entry.index < then.size for entry in entries))
+    return proof
 
 
 def check_consistency(old: Checkpoint, new: Checkpoint, proof: list[bytes]) -> None:
@@ -1192,6 +1232,75 @@ def open_fields(entry: Entry, members: Members) -> list[Disclosed]:
     return disclosed
 
 
+# --- (3), (15) Checkpoints that witnesses cosigned: c2sp.org/tlog-cosignature, Ed25519 ------------------------
+
+_COSIGNATURE = b"\x04"  # signature type of c2sp.org/signed-note
+
+
+def open_witnessed(members: Members, checkpoint: Checkpoint, key: Key) -> tuple[tuple[int, bytes], ...]:
+    """Return (size, note) of each checkpoint in witness/, once the ledger signed it and its log extends it.
+
+    Who cosigned it is for `find_brackets`, which needs the keys of witnesses. Raises Failed.
+    """
+    sizes = sorted(int(match.group(1)) for match in map(_WITNESSED_NAME.fullmatch, members) if match)
+    if len(sizes) > MAX_WITNESSED:
+        raise Failed(f"more than {MAX_WITNESSED} checkpoints for witnesses")
+    found = []
+    for size in sizes:
+        note = members[f"witness/{size}.checkpoint"]
+        then = open_checkpoint(note, key)
+        if then.size != size or size < 1:
+            raise Failed(f"witness/{size}.checkpoint is of another size")
+        check_consistency(then, checkpoint, parse_consistency(members, f"witness/{size}.consistency"))
+        found.append((size, note))
+    return tuple(found)
+
+
+def parse_witness_key(text: str) -> Key:
+    """Return the key of a witness, `<name>+<8 hex digits>+<base64>` of type 0x04. Raises Failed."""
+    return parse_key(text, _COSIGNATURE)
+
+
+def find_brackets(findings: Findings, witness: Key) -> tuple[Bracket, ...]:
+    """Return when this witness had seen the log without each event shown, and when with it.
+
+    A cosignature says that at its time this was the largest tree of the log that the witness had seen. Raises Failed
+    when one of it is wrong, or there is none.
+    """
+    seen: list[tuple[int, int]] = []
+    for size, note in findings.witnessed:
+        text, signatures = _split_note(note)
+        for name, id, signature in signatures:
+            if (name, id) == (witness.name, witness.id):
+                if len(signature) != 72:
+                    raise Failed(f"the cosignature of {shown(witness.name)} is not 72 bytes")
+                time = int.from_bytes(signature[:8], "big")
+                check_ed25519(witness.public, b"cosignature/v1\ntime %d\n" % time + text, signature[8:])
+                seen.append((size, time))
+    if not seen:
+        raise Failed(f"nothing in the package is cosigned by {shown(witness.name)}")
+    # The log only grows: the best bounds are the last time without it and the first time with it.
+    return tuple(
+        Bracket(
+            event.index,
+            witness.name,
+            max((time for size, time in seen if size <= event.index), default=None),
+            min((time for size, time in seen if size > event.index), default=None),
+        )
+        for event in findings.story
+    )
+
+
+def _clock(time: int | None) -> str:
+    """Return the time of a witness for people; a witness may write any number."""
+    if time is None:
+        return "unknown"
+    try:
+        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):
+        return f"{time} s"
+
+
 # --- (14) README.txt ------------------------------------------------------------------------------------------
 
 
@@ -1245,6 +1354,8 @@ def _is_claimed(id: str, findings: Findings) -> bool:
         "index": findings.complete is not None,
         "complete": findings.complete is not None,
         "as-of": findings.cut is not None,
+        # Only with the keys of witnesses, which whoever verifies brings along.
+        "witness": False,
     }.get(id, True)
 
 
@@ -1254,6 +1365,8 @@ def not_claimed(findings: Findings | None) -> Iterator[tuple[str, str]]:
         if id == "later" and findings is not None and findings.complete is not None:
             size = findings.complete.size
             text = f"that nothing was recorded about it later: the index covers the first {size} entries"
+        if id == "witness" and findings is not None and findings.witnessed:
+            text = "that the ledger shows this same log to everybody, unless you add --witness with a witness's key"
         yield id, text
 
 
@@ -1394,6 +1507,218 @@ def _base_point() -> Point:
 _BASE = _base_point()
 
 
+# --- Accusations: two things that a log signed and that cannot both be true -----------------------------------
+#
+#     {"claim":…,"evidence":{…},"kind":"accusation","ledger":…,"v":1}           canonical JSON
+#
+#     two-roots      checkpoints: [note, note]                  one size, two root hashes
+#     not-extended   checkpoints: [older, newer], root, proof   the newer one extends another tree of that size
+#     two-hashes     entries: [proven, proven]                  one place of the tree has two hashes
+#     counters       entries: [proven, proven], tag             their counts of a tag contradict each other
+#     times          entries: [proven, proven]                  the later one was recorded before the earlier one
+#     beyond-count   entries: [proven], index, tag              the tag index covers the entry and counts less events
+#
+# A proven entry is {"entry":…,"proof":…}, its text and its tlog-proof; `index` has the index proof in "state" too.
+
+ACCUSATION_VERSION = 1
+MAX_ACCUSATION_BYTES = 8 * 1024 * 1024
+
+
+class Proven(NamedTuple):
+    """An entry of an accusation that stands in the log, under a checkpoint that the ledger signed."""
+
+    line: bytes
+    entry: Entry
+    checkpoint: Checkpoint
+    proof: list[bytes]
+
+
+def verify_accusation(data: bytes, keys: list[Key]) -> str:
+    """Return in words what cannot be true of the ledger with these keys. Raises Failed when the accusation fails."""
+    # (1) One form, one claim, about the ledger of these keys.
+    value = parse_canonical(data, "the accusation", MAX_ACCUSATION_BYTES)
+    if not isinstance(value, dict) or set(value) != {"claim", "evidence", "kind", "ledger", "v"}:
+        raise Failed("the accusation has other members than claim, evidence, kind, ledger and v")
+    if not _is_version(value["v"], ACCUSATION_VERSION) or value["kind"] != "accusation":
+        raise Failed("the accusation is of a kind or version that this program does not know")
+    claim, evidence = _text(value["claim"], "the accusation"), value["evidence"]
+    if any(key.name != value["ledger"] for key in keys):
+        raise Failed("the accusation is about another ledger than that of the key")
+    if claim not in _ACCUSATIONS:
+        raise Failed("the accusation makes a claim that this program does not know")
+    members, check = _ACCUSATIONS[claim]
+    if not isinstance(evidence, dict) or set(evidence) != members:
+        raise Failed("the evidence has other members than " + ", ".join(sorted(members)))
+    # (2) The ledger signed both sides, and (3) they contradict each other.
+    return check(evidence, keys)
+
+
+def _accuse_two_roots(evidence: dict[str, Json], keys: list[Key]) -> str:
+    one, other = _accused_checkpoints(evidence, keys)
+    if one.size != other.size or one.root == other.root:
+        raise Failed("these are not two root hashes of one size")
+    return f"two logs of {one.size} entries were signed: their root hashes differ"
+
+
+def _accuse_not_extended(evidence: dict[str, Json], keys: list[Key]) -> str:
+    older, newer = _accused_checkpoints(evidence, keys)
+    root, proof = _accused_hash(evidence["root"]), evidence["proof"]
+    if not isinstance(proof, list) or len(proof) > MAX_PROOF_HASHES + 1:
+        raise Failed("the proof is not a list of hashes")
+    if root == older.root or not 0 < older.size < newer.size:
+        raise Failed("the older log is extended as it should be")
+    # The newer tree proves by itself which tree of the older one's size it extends: not the one that was signed.
+    check_consistency(Checkpoint(older.origin, older.size, root), newer, [_accused_hash(item) for item in proof])
+    return f"the log of {newer.size} entries does not extend the log of {older.size} entries: history was changed"
+
+
+def _accuse_two_hashes(evidence: dict[str, Json], keys: list[Key]) -> str:
+    one, other = (_complete_subtrees(proven) for proven in _accused_entries(evidence, 2, keys))
+    differing = [place for place in one if place in other and one[place] != other[place]]
+    if not differing:
+        raise Failed("the two proofs agree wherever they speak of the same place of the tree")
+    height, n = min(differing)
+    if height == 0:
+        return f"the log has two entries at index {n}"
+    return f"the log has two histories of the entries {n << height} to {((n + 1) << height) - 1}"
+
+
+def _accuse_counters(evidence: dict[str, Json], keys: list[Key]) -> str:
+    one, other = (proven.entry for proven in _accused_entries(evidence, 2, keys))
+    tag = _text(evidence["tag"], "the evidence")
+    if one.index > other.index:
+        one, other = other, one
+    if one.index == other.index or tag not in one.tags or tag not in other.tags:
+        raise Failed("the entries are not two that carry this tag")
+    (first, _), (second, before) = one.tags[tag], other.tags[tag]
+    if second <= first:
+        why = "the later one has no higher count of a tag"
+    elif second - first > other.index - one.index:
+        why = "there are not enough entries between them for the events of a tag that are counted there"
+    elif (second == first + 1) != (before == one.index):
+        why = "the one does not follow the other as its previous event of a tag"
+    else:
+        raise Failed("the entries do not contradict each other about this tag")
+    return f"entries {one.index} and {other.index} contradict each other: {why}"
+
+
+def _accuse_times(evidence: dict[str, Json], keys: list[Key]) -> str:
+    one, other = (proven.entry for proven in _accused_entries(evidence, 2, keys))
+    if not (one.index < other.index and one.recorded_at > other.recorded_at):
+        raise Failed("the times are in order")
+    return f"entry {other.index} says that it was recorded before entry {one.index}, which precedes it"
+
+
+def _accuse_beyond_count(evidence: dict[str, Json], keys: list[Key]) -> str:
+    (found,) = _accused_entries(evidence, 1, keys)
+    tag, index = _text(evidence["tag"], "the evidence"), evidence["index"]
+    if not isinstance(index, dict) or set(index) != {"entry", "proof", "state"}:
+        raise Failed("the evidence has no valid index")
+    committed = _accused_entry({"entry": index["entry"], "proof": index["proof"]}, keys)
+    size = committed.entry.index
+    root = parse_index_entry(committed.line, size, keys[0].name).root
+    about = About(keys[0].name, "tag", tag, size, size, None)
+    count, _ = parse_index_proof(_text(index["state"], "the evidence").encode("utf-8"), about, root)
+    n, _ = found.entry.tags.get(tag, (0, None))
+    if found.entry.index >= size or n <= count:
+        raise Failed("the index may well count this entry")
+    return (
+        f"entry {found.entry.index} is event {n} of its tag, but the index over {size} entries, "
+        f"this one among them, counts {count}: it was left out"
+    )
+
+
+_ACCUSATIONS = {
+    "two-roots": ({"checkpoints"}, _accuse_two_roots),
+    "not-extended": ({"checkpoints", "proof", "root"}, _accuse_not_extended),
+    "two-hashes": ({"entries"}, _accuse_two_hashes),
+    "counters": ({"entries", "tag"}, _accuse_counters),
+    "times": ({"entries"}, _accuse_times),
+    "beyond-count": ({"entries", "index", "tag"}, _accuse_beyond_count),
+}
+
+
+def _accused_checkpoints(evidence: dict[str, Json], keys: list[Key]) -> list[Checkpoint]:
+    notes = evidence["checkpoints"]
+    if not isinstance(notes, list) or len(notes) != 2:
+        raise Failed("the evidence has not two checkpoints")
+    return [open_by_any(_text(note, "the evidence").encode("utf-8"), keys) for note in notes]
+
+
+def _accused_entries(evidence: dict[str, Json], count: int, keys: list[Key]) -> list[Proven]:
+    entries = evidence["entries"]
+    if not isinstance(entries, list) or len(entries) != count:
+        raise Failed(f"the evidence has not {count} entries")
+    return [_accused_entry(item, keys) for item in entries]
+
+
+def _accused_entry(value: Json, keys: list[Key]) -> Proven:
+    if not isinstance(value, dict) or set(value) != {"entry", "proof"}:
+        raise Failed("an entry of the evidence is not an entry and its proof")
+    line, proof = (_text(value[name], "the evidence").encode("utf-8") for name in ("entry", "proof"))
+    head, _, note = proof.partition(b"\n\n")
+    named = re.match(rb"c2sp\.org/tlog-proof@v1\nindex (0|[1-9][0-9]{0,15})(?:\n|$)", head)
+    if not named:
+        raise Failed("a proof of the evidence is not a tlog-proof that names its index on the second line")
+    index, checkpoint = int(named.group(1)), open_by_any(note, keys)
+    hashes = parse_proof(proof, "a proof of the evidence", index, note)
+    check_inclusion(line, index, checkpoint, hashes)
+    return Proven(line, parse_entry(line, index, keys[0].name), checkpoint, hashes)
+
+
+def _accused_hash(value: Json) -> bytes:
+    node = _unbase64(_text(value, "the evidence"), "a hash")
+    if len(node) != 32:
+        raise Failed("a hash of the evidence is not 32 bytes")
+    return node
+
+
+def open_by_any(note: bytes, keys: list[Key]) -> Checkpoint:
+    """Return the checkpoint that at least one of the ledger's keys signed; each signature must hold. Raises Failed."""
+    _, signatures = _split_note(note)
+    there = [key for key in keys if any((name, id) == (key.name, key.id) for name, id, _ in signatures)]
+    if not there:
+        raise Failed("a checkpoint is not signed by the ledger's key")
+    opened = [open_checkpoint(note, key) for key in there]
+    return opened[0]
+
+
+def _complete_subtrees(proven: Proven) -> dict[tuple[int, int], bytes]:
+    """Return (height, n) → hash of each complete subtree on or beside the path: the same in every later tree."""
+    size = proven.checkpoint.size
+    n, last, height = proven.entry.index, size - 1, 0
+    node = hashlib.sha256(b"\x00" + proven.line).digest()
+    found = {(0, n): node}
+    for sibling in proven.proof:
+        while n == last and not n & 1:
+            n, last, height = n >> 1, last >> 1, height + 1
+        found[height, n ^ 1] = sibling
+        node = hashlib.sha256(b"\x01" + (sibling + node if n & 1 else node + sibling)).digest()
+        n, last, height = n >> 1, last >> 1, height + 1
+        found[height, n] = node
+    return {(height, n): node for (height, n), node in found.items() if (n + 1) << height <= size}
+
+
+def accusation_lines(data: bytes, keys: list[Key], as_json: bool) -> tuple[bool, list[str]]:
+    """Return whether an accusation holds, and what to print. Never raises on any input."""
+    try:
+        what, verdict = verify_accusation(data, keys), PROVEN
+    except Failed as failed:
+        what, verdict = failed.why, FAILED
+    except Exception as error:
+        # As in verify_package: never a proof, and never a traceback before a court.
+        what, verdict = f"the program could not finish ({type(error).__name__})", FAILED
+    if as_json:
+        document = {"v": ACCUSATION_VERSION, "kind": "accusation", "verdict": verdict, "what": what}
+        return verdict == PROVEN, [json.dumps(document)]
+    if verdict == FAILED:
+        return False, [f"FAILED: {what}", "This accusation proves nothing."]
+    return True, [
+        f"PROVEN: {what}.",
+        f"The ledger {shown(keys[0].name)} signed both sides; of one honest, growing log they cannot both be true.",
+    ]
+
+
 # --- The command ----------------------------------------------------------------------------------------------
 
 _NO_KEY = """\
@@ -1413,7 +1738,13 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="verify.py", description="Verify an evidence package, offline.")
     parser.add_argument("package", metavar="PACKAGE.zip")
-    parser.add_argument("--key", metavar="KEY", help="the ledger's public key, or a file that holds it")
+    parser.add_argument(
+        "--key",
+        metavar="KEY",
+        action="append",
+        help="the ledger's public key, or a file that holds it; for an accusation former keys too",
+    )
+    parser.add_argument("--witness", metavar="KEY", action="append", help="a witness that must have cosigned")
     parser.add_argument("--json", action="store_true", help="print one JSON object for programs")
     parser.add_argument("--extract", metavar="DIR", help="write the original bytes into DIR, if all is proven")
     chosen = parser.parse_args(arguments)
@@ -1421,7 +1752,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(_NO_KEY)
         return 2
     try:
-        key = _find_key(chosen.key)
+        keys = [_find_key(one) for one in chosen.key]
+        witnesses = [_find_key(one, _COSIGNATURE) for one in chosen.witness or ()]
     except Failed as failed:
         return _usage(failed.why)
     try:
@@ -1429,7 +1761,10 @@ def main(arguments: list[str] | None = None) -> int:
             package = file.read(MAX_PACKAGE_BYTES + 1)
     except (OSError, ValueError) as error:
         return _usage(f"the package cannot be read ({type(error).__name__})")
-    report = verify_package(package, key)
+    if package[:1] == b"{":
+        holds, found = accusation_lines(package, keys, chosen.json)
+        return _print(found, holds)
+    report = verify_package(package, keys[0], None, witnesses)
     written: list[str] = []
     if chosen.extract is not None and report.proven:
         try:
@@ -1437,19 +1772,23 @@ def main(arguments: list[str] | None = None) -> int:
         except (OSError, ValueError) as error:
             return _usage(f"the package is proven, but nothing more could be written: {type(error).__name__}")
     lines = [json.dumps(as_json(report, written))] if chosen.json else text_lines(report, written)
+    return _print(lines, report.proven)
+
+
+def _print(lines: Iterable[str], holds: bool) -> int:
     try:
         for line in lines:
             print(line)
         sys.stdout.flush()
     except OSError:
         return 2  # Nobody reads the output any more.
-    return 0 if report.proven else 1
+    return 0 if holds else 1
 
 
-def _find_key(argument: str) -> Key:
+def _find_key(argument: str, type: bytes = _ED25519) -> Key:
     """Return the key that `argument` is, or that stands in the file it names. Raises Failed."""
     try:
-        return parse_key(argument)
+        return parse_key(argument, type)
     except Failed as failed:
         try:
             with open(argument, "rb") as file:
@@ -1458,7 +1797,7 @@ def _find_key(argument: str) -> Key:
             raise Failed(f"--key: {failed.why}, and there is no such file") from None
     if len(data) > MAX_KEY_BYTES:
         raise Failed("--key: the file is too large to hold a key")
-    return parse_key(data.decode("utf-8", "replace"))
+    return parse_key(data.decode("utf-8", "replace"), type)
 
 
 def _usage(why: str) -> int:
@@ -1499,11 +1838,17 @@ def text_lines(report: Report, written: Iterable[str]) -> Iterator[str]:
     yield ""
     yield from story_lines(findings)
     yield ""
+    for item in report.brackets:
+        after, before = _clock(item.after), _clock(item.not_later_than)
+        yield f"  [{item.index}] after {after}, not later than {before}, by the clock of {shown(item.witness)}"
+    if report.brackets:
+        yield ""
     for path in written:
         yield f"Written: {path}"
     yield "Not claimed, so not proven by this package:"
-    for _, text in not_claimed(findings):
-        yield f"  - {text}"
+    for id, text in not_claimed(findings):
+        if not (report.brackets and id in ("witness", "time")):
+            yield f"  - {text}"
     yield ""
     name = f"{KINDS[findings.kind]} {name_of(findings.kind, findings.tag)}"
     if findings.complete is not None:
@@ -1533,6 +1878,7 @@ def as_json(report: Report, written: Iterable[str]) -> dict[str, Any]:
             story=[vars(event) for event in findings.story],
             disclosed=[vars(item) for item in findings.disclosed],
             withheld=[{"index": index, "name": name} for index, name in findings.withheld],
+            brackets=[vars(item) for item in report.brackets],
             written=list(written),
         )
     return result

@@ -40,7 +40,11 @@ def test_key_needs_no_secret(program: Program, data: Path) -> None:
     assert ran.code == 0
     assert ran.out == expected
     assert Verifier.parse(expected.strip()).name == ORIGIN
-    assert program("key", "--json").json == {"origin": ORIGIN, "key": expected.strip()}
+    assert program("key", "--json").json == {
+        "origin": ORIGIN,
+        "key": expected.strip(),
+        "keys": [{"key": expected.strip(), "from_size": 0, "to_size": None}],
+    }
 
 
 def test_new_ids_are_random_uuids(program: Program) -> None:

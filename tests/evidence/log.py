@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from projections.evidence import verify
-from projections.evidence.package import PackageContents, PackagedEntry, build_package
+from projections.evidence.package import PackageContents, PackagedCut, PackagedEntry, PackagedIndex, build_package
+from tests.tlog import naive, naive_index
 
 ORDER = "5b0c8a38-55a4-4b1c-9d3a-8b7f0e6c1d2a"
 OTHER_ORDER = "0f0e0d0c-0b0a-4908-8706-050403020100"
@@ -142,6 +145,48 @@ class Log:
                 for i in chosen
             ],
         )
+
+    # --- the index of all tags, by the naive implementation ----------------------------------------------------
+
+    def commit_index(self) -> int:
+        """Append an entry that commits to the index of all entries so far; return its index."""
+        tags = self.index_of(len(self.entries))
+        root = naive_index.root(self.origin, tags).hex()
+        data = {"root": root, "size": len(self.entries), "tags": len(tags)}
+        return self.record("index-committed", data=data)
+
+    def index_of(self, size: int) -> dict[str, list[bytes]]:
+        tags: dict[str, list[bytes]] = {}
+        for entry in self.entries[:size]:
+            for tag, _, _ in json.loads(entry)["tags"]:
+                tags.setdefault(tag, []).append(hashlib.sha256(b"\x00" + entry).digest())
+        return tags
+
+    def index_proof(self, tag: str, size: int) -> bytes:
+        tags = self.index_of(size)
+        path, end = naive_index.walk(self.origin, tags, tag)
+        leaf: dict[str, Any] | None = None
+        if end is not None:
+            leaf = {"n": len(tags[end]), "head": b64url(naive_index.head(tags[end]))}
+            if end != tag:
+                leaf["key"] = b64url(naive_index.key(self.origin, end))
+        hashes = ["" if node == bytes(32) else b64url(node) for node in path]
+        return rfc8785.dumps({"v": 1, "tag": tag, "path": hashes, "end": leaf})
+
+    def complete(self, contents: PackageContents, index: int) -> PackageContents:
+        """The same contents, complete by the index entry at `index`."""
+        proof = self.proof(index, contents.checkpoint)
+        packaged = PackagedIndex(
+            index=index, entry=self.entries[index], inclusion=proof, proof=self.index_proof(contents.tag, index)
+        )
+        return replace(contents, index=packaged)
+
+    def cut(self, contents: PackageContents, size: int, as_of: str) -> PackageContents:
+        """The same contents, cut where the log had `size` entries."""
+        leaves = [hashlib.sha256(b"\x00" + entry).digest() for entry in self.entries]
+        text = f"{self.origin}\n{size}\n{b64(root_of(self.entries[:size]))}\n"
+        hashes = naive.proof(size, leaves) if size < len(leaves) else ()
+        return replace(contents, cut=PackagedCut(as_of=as_of, checkpoint=self.sign(text), consistency=hashes))
 
 
 def short_log() -> Log:

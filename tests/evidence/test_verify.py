@@ -52,7 +52,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
 def test_a_stranger_verifies_a_package_with_the_standard_library_only(folder: Path, log: Log) -> None:
     done = run(folder, "order.zip", "--key", log.key)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("PROVEN       (") == len(verify.CLAIMS) - 3
+    assert done.stdout.count("PROVEN       (") == len(verify.CLAIMS) - 4
     assert "[1] 2026-11-22 10:00:01.000000  the order was received and recorded (order-recorded)" in done.stdout
     assert f"disclosed: content, {len(EMAIL)} bytes in orders/1.content.bin" in done.stdout
     assert "transactions 1: reference TX-1, result_digest abab" in done.stdout
@@ -68,7 +68,7 @@ def test_the_report_for_programs(folder: Path, log: Log) -> None:
     assert done.returncode == 0
     assert (report["verdict"], report["tag"], report["size"]) == ("proven", f"order:{ORDER}", 5)
     verdicts = {claim["id"]: claim["verdict"] for claim in report["claims"]}
-    assert {id for id, verdict in verdicts.items() if verdict != "proven"} == {"index", "complete", "as-of"}
+    assert {id for id, verdict in verdicts.items() if verdict != "proven"} == {"index", "complete", "as-of", "witness"}
     assert [event["type"] for event in report["story"]] == ["order-recorded", "order-executed", "order-disputed"]
     assert report["withheld"] == [{"index": 4, "name": "statement"}]
     assert {claim["id"] for claim in report["not_claimed"]} >= {"later", "truth", "time", "witness"}
@@ -140,7 +140,7 @@ def test_a_failed_package_says_where_and_shows_no_story(folder: Path, package: b
 
 def test_the_program_of_another_version_fails_its_claim_after_all_others_hold(log: Log, package: bytes) -> None:
     report = verify.verify_package(package, log.verifier_key, verify.own_source() + b"\n")
-    assert [claim.id for claim in report.claims if claim.verdict == "failed"] == ["program", "readme"]
+    assert [claim.id for claim in report.claims if claim.verdict == "failed"] == ["program", "readme", "witness"]
     assert not report.proven
 
 
