@@ -10,6 +10,7 @@
     │   ├── Tampered         stored bytes are not the ones that were recorded
     │   └── RolledBack       the store is older than the last signed checkpoint
     └── StorageError         the engine failed, or refuses to start             (advice)
+        ├── InDoubt          cut off at commit: recorded or not; ask again with the idempotency key
         └── Stopped          an earlier failure stopped writing; restart to recover
 
 Messages and evidence hold ids, counts and public words only, never personal data: they end up in logs.
@@ -78,6 +79,13 @@ class RolledBack(VerificationError):
 
 class StorageError(LedgerError):
     """The engine failed or refuses to start; the message says what to do."""
+
+
+class InDoubt(StorageError):
+    """The store was lost while it committed: what was asked may be recorded or not, now or a moment later.
+
+    Asking again with the same idempotency key gives the receipt, or records it: never twice.
+    """
 
 
 class Stopped(StorageError):
