@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -32,6 +32,7 @@ class Name(StrEnum):
     PROOF = "proof"
     BYTES = "bytes-per-event"
     MEMORY = "memory"
+    POSTGRES = "postgres"
 
 
 class Bench:
@@ -47,8 +48,8 @@ class Bench:
         self._proofs = 20 if quick else 200
         self._reference_events = 2_000 if quick else 5_000
 
-    def run(self, name: Name) -> list[Result]:
-        measures: dict[Name, Callable[[], list[Result]]] = {
+    def run(self, name: Name) -> Iterable[Result]:
+        measures: dict[Name, Callable[[], Iterable[Result]]] = {
             Name.APPEND: self._append,
             Name.RECORD: self._record,
             Name.APPEND_LARGE: self._append_large,
@@ -58,6 +59,7 @@ class Bench:
             Name.PROOF: self._proof,
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),
+            Name.POSTGRES: self._postgres,
         }
         return measures[name]()
 
@@ -89,6 +91,12 @@ class Bench:
     def _proof(self) -> list[Result]:
         with store.reopen(self._built(self._events)) as ledger:
             return proof.rows(ledger, count=self._proofs)
+
+    def _postgres(self) -> Iterable[Result]:
+        # The driver and the server are loaded when they are asked for.
+        from benchmarks.postgres import Bench as PostgresBench
+
+        return PostgresBench(self._scratch, events=self._events, rounds=self._rounds).rows()
 
     def _built(self, events: int) -> Path:
         """Return the directory of a ledger that is only read."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from ledger import Actor, Ledger, create_ledger, open_ledger
 from ledger.ledger import LEDGER_FILE
+from ledger.storage.server import Server
 from ledger.tlog.note import Signer
 from ledger.vocabulary import ActorId, Role, new_id
 
@@ -18,15 +19,15 @@ _SIGNER: Final = Signer(ORIGIN, bytes(32))
 ACTOR: Final = Actor(id=ActorId(new_id()), role=Role.OFFICER)
 
 
-def create(data: Path) -> Ledger:
-    """Make an empty ledger in `data` and open it."""
-    create_ledger(data, origin=ORIGIN, kek=_KEK, signer=_SIGNER)
-    return reopen(data)
+def create(data: Path, server: Server | None = None) -> Ledger:
+    """Make an empty ledger in `data`, or on a server, and open it."""
+    create_ledger(data, origin=ORIGIN, kek=_KEK, signer=_SIGNER, server=server)
+    return reopen(data, server)
 
 
-def reopen(data: Path) -> Ledger:
+def reopen(data: Path, server: Server | None = None) -> Ledger:
     """Open a ledger that was made here."""
-    return open_ledger(data, kek=_KEK, signer=_SIGNER)
+    return open_ledger(data, kek=_KEK, signer=_SIGNER, server=server)
 
 
 def database(data: Path) -> Path:

@@ -14,6 +14,7 @@
     ├── WitnessUnreachable   a witness gives no answer
     └── StorageError         the engine failed, or refuses to start             (advice)
         ├── Damaged          what is stored is not what was written
+        ├── InDoubt          cut off at commit: recorded or not; ask again with the idempotency key
         └── Stopped          an earlier failure stopped writing; restart to recover
 
 Messages and evidence hold ids, counts and public words only, never personal data: they end up in logs.
@@ -131,6 +132,13 @@ class StorageError(LedgerError):
 
 class Damaged(StorageError):
     """A stored page, row or text is not what was written: damage, or somebody else's hand."""
+
+
+class InDoubt(StorageError):
+    """The store was lost while it committed: what was asked may be recorded or not, now or a moment later.
+
+    Asking again with the same idempotency key gives the receipt, or records it: never twice.
+    """
 
 
 class Stopped(StorageError):

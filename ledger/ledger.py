@@ -13,8 +13,9 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -59,12 +60,16 @@ from ledger.signing_keys import LogKeys, Signers, SigningKeys, read_log_keys
 from ledger.storage.cosignatures import CosignatureStore
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import MAX_KEPT_BYTES, Guard
+from ledger.storage.key_table import KeyTable
+from ledger.storage.server import Server
 from ledger.storage.sqlite import SqliteEngine
+from ledger.storage.sqlite_keys import SqliteKeyTable
 from ledger.tlog.ask import WitnessAddress
-from ledger.tlog.checkpoint import claimed_size
+from ledger.tlog.checkpoint import Checkpoint, claimed_size, sign_checkpoint
 from ledger.tlog.cosignature import with_lines
 from ledger.tlog.files import LogFiles
 from ledger.tlog.index import IndexCommitment
+from ledger.tlog.merkle import EMPTY_ROOT
 from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
 from ledger.tlog.tag_proof import Cut, TagProof
@@ -530,7 +535,16 @@ class Ledger:
     def recorded_under(self, idempotency_key: str) -> range | None:
         """Return the indexes of the entries that the first request under this key made, None when there was none."""
         row = self.engine.find_idempotent(self._mac(b"key", check_text(idempotency_key, "idempotency_key").encode()))
-        return None if row is None else range(row.first, row.first + row.count)
+        if row is None:
+            return None
+        self.confirm()
+        return range(row.first, row.first + row.count)
+
+    def confirm(self) -> None:
+        """Return when what was read is as durable as what is acknowledged: a commit that was cut off may be neither."""
+        if self.engine.recovers:
+            with self.engine.begin() as transaction:
+                transaction.commit()
 
     # --- inside ----------------------------------------------------------------------------------------------
 
@@ -585,8 +599,9 @@ class Ledger:
             self._erasures_done = end
 
     def _on_committed(self, rows: Sequence[EventRow], size: int) -> None:
+        """Take in that the log grew: by `rows`, or, when they do not reach up to `size`, by what others appended."""
         self._boundaries.grown(rows, size)
-        if self._destroyed.grown(rows, size):
+        if self._destroyed.grown(rows, size) or self._size + len(rows) != size:
             self._erasures_recorded = size
         with self._grown:
             self._size = size
@@ -662,6 +677,9 @@ class _Attempt:
         assert self._receipt is not None
         if self._replay is not None:
             self._raise_again(*self._replay)
+            if any(parse(entry).type == KeyDestroyed.TOPIC for entry in self._receipt.entries):
+                # Whoever recorded it may have been cut off before it was carried out.
+                self._ledger.carry_out_erasures()
         if self._refusal is not None:
             self._refusal.index = self._receipt.first
             raise self._refusal
@@ -682,6 +700,7 @@ class _Attempt:
             return False
         if row.content != self._digests[1]:
             raise IdempotencyMismatch
+        self._ledger.confirm()
         self._replay = row.first, row.count
         self._receipt = self._ledger.receipt(row.first, row.count)
         return True
@@ -693,10 +712,14 @@ class _Attempt:
                 raise refused_again(getattr(recorded.event, "reason"), recorded.index)  # noqa: B009
 
 
-def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard: Path | None = None) -> None:
-    """Make the files of a new ledger in `data`: database, key store, guard. Safe when several processes do it at once.
+def create_ledger(
+    data: Path, *, origin: str, kek: bytes, signer: Signer, guard: Path | None = None, server: Server | None = None
+) -> None:
+    """Make a new ledger: database, key store, guard. Safe when several processes do it at once.
 
-    Raises Invalid for an origin that no checkpoint can carry, StorageError when the directory cannot be used.
+    All of it in `data`; with a `server` the guard alone, and the rest in its schemas. There a ledger that others made
+    is joined: this host's guard begins at its last checkpoint. Raises Invalid for an origin that no checkpoint can
+    carry, StorageError when directory or server cannot be used.
     """
     if not is_name(origin) or len(origin) > MAX_ORIGIN or not origin.isascii():
         raise Invalid("origin", f"is a name like example.com/ledger: ASCII without spaces or '+', at most {MAX_ORIGIN}")
@@ -711,34 +734,107 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
     parent = os.open(data.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fsync(parent)
     os.close(parent)
-    if (data / LEDGER_FILE).exists() and not (data / KEYS_FILE).exists():
+    if server is None and (data / LEDGER_FILE).exists() and not (data / KEYS_FILE).exists():
         # An empty one in its place would hide the loss: values would read as missing, idempotency keys as new.
         raise StorageError(
             f"{data / KEYS_FILE}: is missing, but {LEDGER_FILE} was made with it; restore it from a backup"
         )
     kept = Guard(guard or data / GUARD_FILE, create=True)
     try:
-        with kept.lock():
-            KeyStore(data / KEYS_FILE, kek, create=True).close()
-            engine = SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier))
-            try:
-                known = read_log_keys(engine, engine.size())
-            finally:
+        if server is None:
+            with kept.lock():
+                KeyStore(SqliteKeyTable(data / KEYS_FILE, create=True), kek, create=True).close()
+                engine = SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier))
                 engine.close()
-            if signer.verifier not in (key.verifier for key in known.keys if key.until is None):
-                raise StorageError(f"{data}: holds the ledger {engine.origin} already, signed by another key")
+                _check_signer(engine, signer, str(data))
+        else:
+            _create_on(server, kek, signer, kept)
     finally:
         kept.close()
 
 
-def public_key(data: Path) -> Verifier:
-    """Return the public key of the ledger in `data`; needs none of its secrets. Raises StorageError."""
-    return public_keys(data).newest
+def existing_stores(data: Path, server: Server | None = None) -> Iterator[tuple[str, bool]]:
+    """Yield what there is of a ledger, the data keys first: its name, and whether it is the log itself."""
+    if server is None:
+        for name in (KEYS_FILE, LEDGER_FILE):
+            if (data / name).exists():
+                yield name, name == LEDGER_FILE
+        return
+    with _driver():
+        from ledger.storage.postgres import PostgresEngine
+        from ledger.storage.postgres_keys import PostgresKeyTable
+    if PostgresKeyTable.exists(server):
+        yield f"schema {server.keys_schema}", False
+    if PostgresEngine.exists(server):
+        yield f"schema {server.schema}", True
 
 
-def public_keys(data: Path) -> LogKeys:
-    """Return every key that signs or signed the ledger in `data`; needs none of its secrets. Raises StorageError."""
-    engine = SqliteEngine(data / LEDGER_FILE)
+def _create_on(server: Server, kek: bytes, signer: Signer, guard: Guard) -> None:
+    """Make key store and ledger on a server, or join the ones that are there. Others may be recording meanwhile."""
+    with _driver():
+        from ledger.storage.postgres import PostgresEngine
+        from ledger.storage.postgres_keys import PostgresKeyTable
+    # The log is looked for first: whoever makes both at the same time makes the keys before it.
+    if PostgresEngine.exists(server) and not PostgresKeyTable.exists(server):
+        # An empty one in its place would hide the loss: values would read as missing, idempotency keys as new.
+        raise StorageError(
+            f"schema {server.keys_schema}: is missing, but {server.schema} was made with it; restore it from a backup"
+        )
+    KeyStore(PostgresKeyTable.create(server), kek, create=True).close()
+    engine = PostgresEngine.create(server, origin=signer.name, verifier=str(signer.verifier))
+    try:
+        _check_signer(engine, signer, engine.place)
+        # Whoever records holds the server's lock before the guard's: here too.
+        with engine.begin() as transaction, guard.lock():
+            transaction.commit()
+            if guard.read() is None:
+                # Of an empty log too: others may record before this host does, and find its guard no younger than it.
+                guard.write(_last_note(engine, signer))
+    finally:
+        engine.close()
+
+
+def _last_note(engine: Engine, signer: Signer) -> bytes:
+    """Return the last signed checkpoint of a log, of an empty one a fresh one."""
+    last = engine.checkpoint()
+    if last is None:
+        return sign_checkpoint(Checkpoint(engine.origin, 0, EMPTY_ROOT), signer)
+    read_log_keys(engine, last[0]).open(last[1])
+    return last[1]
+
+
+def _check_signer(engine: Engine, signer: Signer, place: str) -> None:
+    known = read_log_keys(engine, engine.size())
+    if signer.verifier not in (key.verifier for key in known.keys if key.until is None):
+        raise StorageError(f"{place}: holds the ledger {engine.origin} already, signed by another key")
+
+
+@contextmanager
+def _driver() -> Iterator[None]:
+    """Import the driver of PostgreSQL: an extra, and nothing that a ledger in a file needs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise StorageError("PostgreSQL needs an extra; install it with: pip install 'prooftrail[postgres]'") from error
+
+
+def _open_stores(data: Path, server: Server | None) -> tuple[Engine, Callable[[], KeyTable]]:
+    if server is None:
+        return SqliteEngine(data / LEDGER_FILE), partial(SqliteKeyTable, data / KEYS_FILE)
+    with _driver():
+        from ledger.storage.postgres import PostgresEngine
+        from ledger.storage.postgres_keys import PostgresKeyTable
+    return PostgresEngine(server), partial(PostgresKeyTable, server)
+
+
+def public_key(data: Path, server: Server | None = None) -> Verifier:
+    """Return the public key of a ledger; needs none of its secrets. Raises StorageError."""
+    return public_keys(data, server).newest
+
+
+def public_keys(data: Path, server: Server | None = None) -> LogKeys:
+    """Return every key that signs or signed a ledger; needs none of its secrets. Raises StorageError."""
+    engine, _ = _open_stores(data, server)
     try:
         return read_log_keys(engine, engine.size())
     finally:
@@ -751,13 +847,16 @@ def open_ledger(
     kek: bytes,
     signer: Signer | Signers,
     guard: Path | None = None,
+    server: Server | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     limits: Limits | None = None,
     queue_limit: int = 4_096,
     index_every_s: float | None = INDEX_EVERY_S,
     witnesses: Sequence[WitnessAddress] = (),
 ) -> Ledger:
-    """Open the ledger in `data` for reading and recording. A ledger of an older version is brought to this one.
+    """Open the ledger in `data`, or on a `server` with its guard in `data`, for reading and recording.
+
+    A ledger of an older version is brought to this one.
 
     The tag index is committed every `index_every_s` seconds while anything is recorded; None leaves it to whoever asks.
 
@@ -768,11 +867,11 @@ def open_ledger(
     """
     opened: list[Any] = []
     try:
-        engine = SqliteEngine(data / LEDGER_FILE)
+        engine, open_keys = _open_stores(data, server)
         opened.append(engine)
         signing = SigningKeys(engine, (lambda: (signer,)) if isinstance(signer, Signer) else signer)
         signing.reload(engine.size())
-        keys = KeyStore(data / KEYS_FILE, kek)
+        keys = KeyStore(open_keys(), kek)
         opened.append(keys)
         kept = Guard(guard or data / GUARD_FILE)
         opened.append(kept)

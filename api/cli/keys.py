@@ -9,7 +9,7 @@ import typer
 from api.cli.options import DataOption, JsonOption, opened
 from api.cli.output import Output, path_text
 from api.settings import NEXT_SIGNING_KEY_FILE, SIGNING_KEY_FILE, read_settings
-from ledger.errors import SigningKeyState, StorageError
+from ledger.errors import SigningKeyState
 from ledger.ledger import public_keys
 from ledger.signing_keys import LogKeys
 
@@ -35,9 +35,8 @@ def key(
     """
     output = Output(as_json)
     settings = read_settings(data)
-    if not settings.ledger_file.exists():
-        raise StorageError(f"{settings.data}: there is no ledger here; make one with: prooftrail init")
-    keys = public_keys(settings.data)
+    settings.check_is_there()
+    keys = public_keys(settings.data, settings.server)
     if as_json:
         output.document({"origin": keys.origin, "key": str(keys.newest), "keys": _documents(keys)})
     elif every:

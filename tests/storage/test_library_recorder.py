@@ -20,8 +20,8 @@ from tests.conftest import MakeBench
 
 
 @pytest.fixture
-def recorder(bench: Bench) -> LedgerRecorder:
-    return LedgerRecorder(bench.ledger)
+def recorder(any_bench: Bench) -> LedgerRecorder:
+    return LedgerRecorder(any_bench.ledger)
 
 
 LIBRARY_TESTS = sorted(name for name in vars(DCBRecorderTestCase) if name.startswith("_test_"))
@@ -136,8 +136,8 @@ def test_nothing_to_append_and_too_much_to_append_are_refused(bench: Bench) -> N
     check_ledger(bench.ledger, 1)
 
 
-def test_two_recorders_on_one_file_follow_each_other(make_bench: MakeBench) -> None:
-    bench = make_bench()
+def test_two_recorders_on_one_store_follow_each_other(make_any_bench: MakeBench) -> None:
+    bench = make_any_bench()
     other = bench.another()
     try:
         with LedgerRecorder(bench.ledger).subscribe() as subscription:
