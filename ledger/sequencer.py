@@ -365,16 +365,14 @@ class Sequencer:
             # Another process holds the store: nothing was begun, and nothing is in doubt.
             outcomes = [busy] * len(batch)
         except Exception as error:
-            if self._engine.recovers and isinstance(error, StorageError) and not isinstance(error, Stopped):
-                # The server knows whether the batch is durable; the next one begins with reading what it has.
-                self._current = False
-                outcomes = [error] * len(batch)
-            else:
+            if not isinstance(error, StorageError) or isinstance(error, Stopped) or not self._engine.recovers:
                 # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a
-                # restart has read the file again. Our own bugs end here too, rather than in a thread that dies in
-                # silence.
+                # restart has read the file again. Our own bugs end here too, not in a thread that dies in silence.
                 self._stopped = error
                 return self._refuse(batch)
+            # A server knows whether the batch is durable; the next one begins with reading what it has.
+            self._current = False
+            outcomes = [error] * len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.settle(outcome)
         return Ticket.wake(batch)
