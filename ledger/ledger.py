@@ -745,8 +745,10 @@ def create_ledger(
             with kept.lock():
                 KeyStore(SqliteKeyTable(data / KEYS_FILE, create=True), kek, create=True).close()
                 engine = SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier))
-                engine.close()
-                _check_signer(engine, signer, str(data))
+                try:
+                    _check_signer(engine, signer, str(data))
+                finally:
+                    engine.close()
         else:
             _create_on(server, kek, signer, kept)
     finally:
