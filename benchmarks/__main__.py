@@ -96,7 +96,8 @@ class Bench:
 
     def _index(self) -> list[Result]:
         with self._fresh(self._events) as (ledger, _):
-            return index.updates(ledger, events=self._events, rounds=self._rounds)
+            results = index.updates(ledger, events=self._events, rounds=self._rounds)
+        return results + index.tag_updates(tags=self._events, batches=3)
 
     def _completeness(self) -> list[Result]:
         with self._fresh(self._events) as (ledger, _):

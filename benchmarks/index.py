@@ -9,11 +9,14 @@ committed before; verified by `TagProof.verify` (the `cryptography` library) and
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
 from time import perf_counter
 from typing import Final, TypeVar
+
+import msgspec
 
 from benchmarks.append import Appends
 from benchmarks.history import People, recorded_orders
@@ -21,6 +24,12 @@ from benchmarks.result import Result, measured, rate
 from benchmarks.rounds import Clock, alternate
 from ledger import Ledger
 from ledger.entry import parse
+from ledger.indexing import STEP_ENTRIES, STEP_MARKS
+from ledger.storage.engine import AuditRow
+from ledger.storage.sqlite import index_schema
+from ledger.storage.sqlite_tags import scratch_index
+from ledger.tlog import tag_map
+from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.tag_proof import TagProof
 from ledger.vocabulary import Tag
 from projections.evidence import verify
@@ -74,6 +83,56 @@ def updates(ledger: Ledger, *, events: int, rounds: int) -> list[Result]:
     note = f"index: {1e6 * statistics.median(cpu):,.0f} us of processor an event"
     results.append(measured("index-updates", statistics.median(rates), unit="tags/s", note=note))
     results.append(rate("append-32-indexed", with_index, without, unit="events/s", mark=APPENDS_MARK))
+    return results
+
+
+def tag_updates(*, tags: int, batches: int) -> list[Result]:
+    """Measure the index alone, in a scratch file of so many tags: three tags an event, a fifth of them new."""
+    drawn = random.Random(3)
+    counts: list[int] = []
+    index, size = scratch_index(index_schema()), 0
+
+    def events(count: int, new: float) -> list[AuditRow]:
+        rows = []
+        for number in range(size, size + count):
+            chosen = set()
+            for _ in range(3):
+                if drawn.random() < new or not counts:
+                    counts.append(0)
+                    chosen.add(len(counts) - 1)
+                else:
+                    chosen.add(drawn.randrange(len(counts)))
+            links = []
+            for tag in sorted(chosen):
+                counts[tag] += 1
+                links.append([f"tag:{tag}", counts[tag], None])
+            entry = msgspec.json.encode({"data": "." * 600, "tags": links})
+            rows.append(AuditRow(number, "t", entry, leaf_hash(entry)))
+        return rows
+
+    def take(rows: list[AuditRow]) -> None:
+        for start in range(0, len(rows), STEP_ENTRIES):
+            state = index.state()
+            assert index.write(tag_map.count(index, state, rows[start : start + STEP_ENTRIES], "bench"), state)
+        while marks := index.marks(STEP_MARKS):
+            state = index.state()
+            assert index.write(tag_map.settle(index, state, marks), state)
+
+    while len(counts) < tags:
+        rows = events(50_000, 1.0)
+        size += len(rows)
+        take(rows)
+    results = []
+    for count in (2_000, 50_000):
+        rates = []
+        for _ in range(batches):
+            rows = events(count, 0.2)
+            size += count
+            clock = Clock()
+            take(rows)
+            rates.append(3 * count / clock.read().seconds)
+        note = f"{len(counts):,} tags, {count:,} events a commitment"
+        results.append(measured(f"index-alone-{count}", statistics.median(rates), unit="tags/s", note=note))
     return results
 
 

@@ -136,9 +136,9 @@ class Ledger:
             # A key store restored from an older backup replays the destructions it missed before anything is served.
             self.carry_out_erasures()
         except BaseException:
-            self.index.close()
             self._sequencer.close()
             raise
+        self.index.start()
 
     def close(self) -> None:
         """Finish what was accepted, then close every file."""
