@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import append, condition, history, memory, proof, rebuild, record, result, space, store, verify
+from benchmarks import append, condition, history, index, memory, proof, rebuild, record, result, space, store, verify
 from benchmarks.result import Result
 from ledger import Ledger
 
@@ -30,6 +30,8 @@ class Name(StrEnum):
     REBUILD = "rebuild"
     VERIFY = "verify"
     PROOF = "proof"
+    INDEX = "index"
+    COMPLETENESS = "completeness"
     BYTES = "bytes-per-event"
     MEMORY = "memory"
     POSTGRES = "postgres"
@@ -57,6 +59,8 @@ class Bench:
             Name.REBUILD: self._rebuild,
             Name.VERIFY: self._verify,
             Name.PROOF: self._proof,
+            Name.INDEX: self._index,
+            Name.COMPLETENESS: self._completeness,
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),
             Name.POSTGRES: self._postgres,
@@ -97,6 +101,15 @@ class Bench:
         from benchmarks.postgres import Bench as PostgresBench
 
         return PostgresBench(self._scratch, events=self._events, rounds=self._rounds).rows()
+
+    def _index(self) -> list[Result]:
+        with self._fresh(self._events) as (ledger, _):
+            results = index.updates(ledger, events=self._events, rounds=self._rounds)
+        return results + index.tag_updates(tags=self._events, batches=3)
+
+    def _completeness(self) -> list[Result]:
+        with self._fresh(self._events) as (ledger, _):
+            return index.proofs(ledger, count=self._proofs)
 
     def _built(self, events: int) -> Path:
         """Return the directory of a ledger that is only read."""

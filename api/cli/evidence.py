@@ -133,8 +133,9 @@ def _tell(output: Output, findings: verify.Findings, shown: list[tuple[int, str]
     if findings.complete is None or not findings.story:
         output.say(f"Proven: none for {name}, in the first {findings.size - 1} entries of the log", "bold")
     else:
-        events = counted(len(findings.story), "event")
-        output.say(f"Proven: all {events} of {name}, in the first {findings.complete.size} entries of the log", "bold")
+        count = len(findings.story)
+        events = "the only event" if count == 1 else f"all {counted(count, 'event')}"
+        output.say(f"Proven: {events} of {name}, in the first {findings.complete.size} entries of the log", "bold")
     if findings.cut is not None:
         cut = findings.cut
         output.say(f"As of {cut.as_of}: {cut.count} of them, in a log of {cut.size} entries", "bold")
