@@ -9,6 +9,7 @@
     ├── VerificationError    evidence does not hold                             (step)
     │   ├── Tampered         stored bytes are not the ones that were recorded
     │   └── RolledBack       the store is older than the last signed checkpoint
+    ├── Misfit               a row does not fit the table that it was made for
     └── StorageError         the engine failed, or refuses to start             (advice)
         └── Stopped          an earlier failure stopped writing; restart to recover
 
@@ -74,6 +75,10 @@ class Tampered(VerificationError):
 
 class RolledBack(VerificationError):
     """The store is older than, or contradicts, the last checkpoint that was signed for it."""
+
+
+class Misfit(LedgerError):
+    """A row does not fit the table that it was made for: what it was made from is not what it should be."""
 
 
 class StorageError(LedgerError):

@@ -5,13 +5,14 @@ given(commands) records them; the questions catch up first, so that a test asks 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
-import apsw
+import psycopg
 
 from ledger import Actor, Ledger, Receipt, create_ledger, open_ledger
 from ledger.command import Command
@@ -31,13 +32,26 @@ from ledger.vocabulary import (
     Word,
     new_id,
 )
-from projections import PROJECTIONS_FILE, Projections, open_projections
+from projections import Projections, open_projections
+from projections.storage.postgres import PostgresStore
+from projections.storage.sqlite import SqliteStore
+from projections.storage.store import Store
 
 ORIGIN = "example.com/ledger"
 KEK = b"k" * 32
 SIGNER_SEED = b"s" * 32
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TABLES = (
+    "projection", "source", "quarantine", "subjects", "field_versions", "links", "erasures", "identifiers",
+    "consents_given", "consents_withdrawn", "disclosure_steps", "order_steps",
+)  # fmt: skip
 OFFICER = Actor(id=ActorId(new_id()), role=Role.OFFICER)
+
+
+def dump(projections: Projections) -> dict[str, list[Any]]:
+    """Return every row of every table of the generation in use."""
+    with projections._store.read() as rows:
+        return {table: rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES}
 
 
 def signer() -> Signer:
@@ -53,14 +67,54 @@ def opened(data: Path, clock: Callable[[], datetime] | None = None) -> Ledger:
     return open_ledger(data, kek=KEK, signer=signer(), clock=clock or (lambda: datetime.now(UTC)))
 
 
+class Where(NamedTuple):
+    """Where projections lie: a SQLite file, or a schema in PostgreSQL. Processes can be told it."""
+
+    path: Path
+    dsn: str | None = None
+    schema: str = ""
+
+    def store(self) -> Store:
+        return SqliteStore(self.path) if self.dsn is None else PostgresStore(self.dsn, self.schema)
+
+    def projections(self, ledger: Ledger) -> Projections:
+        return open_projections(ledger, self.store())
+
+    def in_use(self) -> str:
+        """The name of the generation in use."""
+        if self.dsn is None:
+            return os.readlink(self.path)
+        return str(self.ask(f"SELECT generation FROM {self.schema}_read.current")[0][0])
+
+    def generations(self) -> list[str]:
+        """The names of all generations that take space."""
+        if self.dsn is None:
+            return [path.name for path in self.path.parent.glob("projections-*.db")]
+        query = "SELECT nspname FROM pg_namespace WHERE nspname LIKE %s"
+        return [name for (name,) in self.ask(query, f"{self.schema}\\_read\\_%")]
+
+    def ask(self, sql: str, *parameters: str) -> list[tuple[Any, ...]]:
+        """Run a statement on the server; return its rows if it has any."""
+        assert self.dsn is not None
+        with psycopg.connect(self.dsn, autocommit=True) as connection:
+            cursor = connection.execute(sql.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def remove(self) -> None:
+        """Drop what is on the server."""
+        if self.dsn is not None:
+            for name in [*self.generations(), f"{self.schema}_read"]:
+                self.ask(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
 class World:
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, where: Where) -> None:
         make(data)
         self.data = data
         self.now = START
         self.ledger = opened(data, lambda: self.now)
-        self.path = data / PROJECTIONS_FILE
-        self.asked = open_projections(self.ledger, self.path)
+        self.where = where
+        self.asked = where.projections(self.ledger)
 
     def __enter__(self) -> World:
         return self
@@ -117,11 +171,9 @@ class World:
     def tamper(self, sql: str, *parameters: Any) -> None:
         """Change the projections in use behind the program's back."""
         self.asked.catch_up()
-        with self.asked._store.lock():
-            connection = self.asked._store.writer()
-            assert isinstance(connection, apsw.Connection)
-            connection.execute(sql, parameters).fetchall()
-            assert connection.total_changes()
+        with self.asked._store.writing() as generation:
+            assert generation is not None
+            assert generation.rows(f"{sql} RETURNING 1", *parameters)
 
 
 def collect(subject: SubjectId, **values: Any) -> CollectData:
