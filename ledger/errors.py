@@ -11,6 +11,7 @@
     │   └── RolledBack       the store is older than the last signed checkpoint
     ├── Misfit               a row does not fit the table that it was made for
     └── StorageError         the engine failed, or refuses to start             (advice)
+        ├── InDoubt          cut off at commit: recorded or not; ask again with the idempotency key
         └── Stopped          an earlier failure stopped writing; restart to recover
 
 Messages and evidence hold ids, counts and public words only, never personal data: they end up in logs.
@@ -83,6 +84,13 @@ class Misfit(LedgerError):
 
 class StorageError(LedgerError):
     """The engine failed or refuses to start; the message says what to do."""
+
+
+class InDoubt(StorageError):
+    """The store was lost while it committed: what was asked may be recorded or not, now or a moment later.
+
+    Asking again with the same idempotency key gives the receipt, or records it: never twice.
+    """
 
 
 class Stopped(StorageError):

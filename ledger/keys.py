@@ -1,8 +1,9 @@
-"""Data keys, one for each (subject, role, retention class), wrapped by a key-encryption key, in a file of their own.
+"""Data keys, one for each (subject, role, retention class), wrapped by a key-encryption key, in a store of their own.
 
 Erasure destroys a data key; that reaches every copy of the sealed values, also those in backups of the ledger. So
-this file has a short backup life of its own (docs/operations). The key-encryption key comes from a file (0600) or the
-environment and is never stored here; a check value tells a wrong one at once.
+the store has a short backup life of its own (docs/operations). Where its rows lie is behind `storage.key_table`. The
+key-encryption key comes from a file (0600) or the environment and is never stored here; a check value tells a wrong one
+at once.
 """
 
 from __future__ import annotations
@@ -12,41 +13,23 @@ import threading
 from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import apsw
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ledger.errors import Conflict, StorageError, Tampered
 from ledger.sealing import NONCE_BYTES, Random
-from ledger.storage.connect import (
-    KEYS_APPLICATION_ID,
-    connect,
-    damaged_pages,
-    storage_errors,
-    strange_objects,
-    truncate_wal,
-)
+from ledger.storage.key_table import KeyTable, WrappedKey
 from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole, new_id
 
 KEY_BYTES: Final = 32
 _CACHED_KEYS: Final = 65_536
-_KEYS_AT_ONCE: Final = 64
-_VERSION: Final = 1
 _KEK_PREFIX: Final = "prooftrail-kek-v1:"
 
-_SCHEMA: Final = """
-CREATE TABLE secrets (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE data_keys (
-    key_id TEXT PRIMARY KEY, subject_id TEXT NOT NULL, role TEXT NOT NULL, retention_class TEXT NOT NULL,
-    wrapped BLOB NOT NULL, UNIQUE (subject_id, role, retention_class)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE erasures (one INTEGER PRIMARY KEY CHECK (one = 1), applied_to INTEGER NOT NULL) STRICT;
-INSERT INTO erasures VALUES (1, 0);
-"""
+# The name of the empty secret that tells a wrong key-encryption key.
+_CHECK: Final = "kek"
 
 
 class KeyScope(msgspec.Struct, frozen=True):
@@ -92,29 +75,25 @@ class KeyStore:
     commits the first event sealed under it: no event is ever acknowledged under a key that could be lost.
     """
 
-    def __init__(self, path: Path, kek: bytes, *, create: bool = False, random: Random = os.urandom) -> None:
-        self._path = path
+    def __init__(self, table: KeyTable, kek: bytes, *, create: bool = False, random: Random = os.urandom) -> None:
+        self._table = table
         self._kek = AESGCM(kek)
         self._random = random
         self._lock = threading.RLock()
         self._by_id: OrderedDict[KeyId, DataKey] = OrderedDict()
         self._by_scope: dict[KeyScope, DataKey] = {}
         self._pending: dict[KeyId, DataKey] = {}
-        self._connection = connect(path, application_id=KEYS_APPLICATION_ID, version=_VERSION, create=create)
         try:
-            if create:
-                self._create()
+            if create and table.secret(_CHECK) is None:
+                table.add_secret(_CHECK, self._seal(b"", _CHECK))
             self._check_kek()
-            strange = list(strange_objects(self._connection, path, [_SCHEMA]))
-            if strange:
-                raise Tampered("schema", "; ".join(strange))
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         with self._lock:
-            self._connection.close()
+            self._table.close()
 
     # --- data keys -------------------------------------------------------------------------------------------
 
@@ -142,18 +121,7 @@ class KeyStore:
             lost = {key_id for key_id in asked if key_id not in self._by_id and self.get(key_id) is None}
             if not fresh:
                 return lost
-            try:
-                with self._connection:
-                    for key in fresh:
-                        scope = key.scope
-                        self._connection.execute(
-                            "INSERT INTO data_keys VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                            (key.id, scope.subject_id, scope.role, scope.retention_class, self._wrap(key)),
-                        )
-                        if not self._connection.changes():
-                            lost.add(key.id)
-            except apsw.Error as error:
-                raise StorageError(f"{self._path}: new keys could not be written ({error})") from error
+            lost |= {KeyId(key_id) for key_id in self._table.add([self._wrap(key) for key in fresh])}
             for key in fresh:
                 del self._pending[key.id]
                 if key.id in lost:
@@ -167,127 +135,89 @@ class KeyStore:
             if key is not None:
                 self._by_id.move_to_end(key_id)
                 return key
-            rows = self._rows("SELECT * FROM data_keys WHERE key_id = ?", key_id)
-            return self._unwrap_row(rows[0]) if rows else None
+            rows = self._table.keys([key_id])
+            return self._open_row(rows[0]) if rows else None
 
     def get_many(self, key_ids: Collection[KeyId]) -> dict[KeyId, DataKey]:
         """Return those of the keys that are here: the same as `get`, with one look-up for many."""
         with self._lock:
             found = {key_id: self._by_id[key_id] for key_id in key_ids if key_id in self._by_id}
             absent = [key_id for key_id in key_ids if key_id not in found]
-            for start in range(0, len(absent), _KEYS_AT_ONCE):
-                asked = absent[start : start + _KEYS_AT_ONCE]
-                # Padded, so that the statement is always the same and prepared once.
-                padded = asked + [asked[0]] * (_KEYS_AT_ONCE - len(asked))
-                query = f"SELECT * FROM data_keys WHERE key_id IN ({', '.join('?' * _KEYS_AT_ONCE)})"
-                for row in self._rows(query, *padded):
-                    key = self._unwrap_row(row)
-                    found[key.id] = key
+            for row in self._table.keys(absent) if absent else ():
+                key = self._open_row(row)
+                found[key.id] = key
             return found
 
     def of_subject(self, subject_id: SubjectId) -> list[DataKey]:
         """Return the durable keys of a subject, by retention class."""
         with self._lock:
-            rows = self._rows("SELECT * FROM data_keys WHERE subject_id = ? ORDER BY retention_class, role", subject_id)
-            return [self._unwrap_row(row) for row in rows]
+            return [self._open_row(row) for row in self._table.keys_of_subject(subject_id)]
 
     def destroy(self, key_ids: Sequence[KeyId]) -> None:
-        """Delete keys so that no byte of them stays in the file or its WAL. Idempotent; durable when it returns."""
+        """Delete keys for good, as their store does it. Idempotent; durable when it returns."""
         with self._lock:
-            try:
-                with self._connection:
-                    self._connection.executemany("DELETE FROM data_keys WHERE key_id = ?", [(k,) for k in key_ids])
-                # secure_delete zeroes the pages; the old ones must leave the WAL too.
-                truncate_wal(self._connection, self._path)
-            except apsw.Error as error:
-                raise StorageError(f"{self._path}: keys could not be destroyed ({error})") from error
+            self._table.delete(key_ids)
             for key_id in key_ids:
                 self._forget(key_id)
 
     def erasures_applied_to(self) -> int:
         """The size of the log up to which its key destructions are carried out here."""
         with self._lock:
-            size: int = self._rows("SELECT applied_to FROM erasures")[0][0]
-            return size
+            return self._table.applied_to()
 
     def set_erasures_applied_to(self, size: int) -> None:
         with self._lock:
-            try:
-                self._connection.execute("UPDATE erasures SET applied_to = ?", (size,))
-            except apsw.Error as error:
-                raise StorageError(f"{self._path}: cannot be written ({error})") from error
+            self._table.set_applied_to(size)
 
     def check(self) -> Iterator[str]:
-        """Yield what is wrong with the store: damaged pages, keys that do not open under the key-encryption key."""
-        connection = connect(self._path, application_id=KEYS_APPLICATION_ID, version=_VERSION)
+        """Yield what is wrong with the store, and which keys do not open under the key-encryption key."""
+        yield from self._table.damage()
         try:
-            for page in damaged_pages(connection, self._path):
-                yield f"{self._path.name}: page {page} does not match its checksum"
-            for row in connection.execute("SELECT * FROM data_keys"):
+            for row in self._table.every_key():
                 try:
                     self._unwrap(row)
                 except Tampered as error:
-                    yield f"{self._path.name}: {error.why}"
-            yield from strange_objects(connection, self._path, [_SCHEMA])
-        except apsw.Error as error:
-            yield f"{self._path.name}: cannot be read ({error})"
-        finally:
-            connection.close()
+                    yield f"{self._table.place}: {error.why}"
+        except StorageError as error:
+            yield str(error)
 
     # --- other secrets ---------------------------------------------------------------------------------------
 
     def secret(self, name: str) -> bytes:
         """Return a 32-byte secret of this ledger by name, made when it is first asked for. Durable."""
         with self._lock:
-            wrapped = self._find_secret(name)
+            wrapped = self._table.secret(name)
             if wrapped is None:
-                fresh = self._seal(self._random(KEY_BYTES), name)
                 # Another process may have been first: then its secret stands.
-                self._connection.execute("INSERT INTO secrets VALUES (?, ?) ON CONFLICT DO NOTHING", (name, fresh))
-                wrapped = self._find_secret(name)
+                self._table.add_secret(name, self._seal(self._random(KEY_BYTES), name))
+                wrapped = self._table.secret(name)
             assert wrapped is not None
             return self._open(wrapped, name)
 
     # --- inside ----------------------------------------------------------------------------------------------
 
-    def _create(self) -> None:
-        try:
-            with self._connection:
-                if not self._connection.execute("SELECT count(*) FROM sqlite_schema").get:
-                    self._connection.execute(_SCHEMA)
-                    self._connection.execute("INSERT INTO secrets VALUES ('kek', ?)", (self._seal(b"", "kek"),))
-        except apsw.Error as error:
-            raise StorageError(f"{self._path}: the key store could not be made ({error})") from error
-
     def _check_kek(self) -> None:
-        wrapped = self._find_secret("kek")
+        wrapped = self._table.secret(_CHECK)
         if wrapped is None:
-            raise StorageError(f"{self._path}: holds no check value; it was never finished. Restore it from a backup")
-        self._open(wrapped, "kek")
-
-    def _find_secret(self, name: str) -> bytes | None:
-        rows = self._rows("SELECT wrapped FROM secrets WHERE name = ?", name)
-        return rows[0][0] if rows else None
-
-    def _rows(self, sql: str, *parameters: str) -> list[Any]:
-        with storage_errors(self._path):
-            return self._connection.execute(sql, parameters).fetchall()
+            raise StorageError(
+                f"{self._table.place}: holds no check value; it was never finished. Restore it from a backup"
+            )
+        self._open(wrapped, _CHECK)
 
     def _load_scope(self, scope: KeyScope) -> DataKey | None:
-        query = "SELECT * FROM data_keys WHERE subject_id = ? AND role = ? AND retention_class = ?"
-        rows = self._rows(query, scope.subject_id, scope.role, scope.retention_class)
-        return self._unwrap_row(rows[0]) if rows else None
+        row = self._table.key_of(scope.subject_id, scope.role, scope.retention_class)
+        return self._open_row(row) if row is not None else None
 
-    def _unwrap(self, row: Any) -> DataKey:
-        key_id = KeyId(row[0])
+    def _unwrap(self, row: WrappedKey) -> DataKey:
+        key_id = KeyId(row.key_id)
         try:
-            scope = KeyScope(SubjectId(row[1]), SubjectRole(row[2]), RetentionClass(row[3]))
-            return DataKey(key_id, scope, self._open(row[4], _wrap_name(key_id, scope)))
+            scope = KeyScope(SubjectId(row.subject_id), SubjectRole(row.role), RetentionClass(row.retention_class))
+            return DataKey(key_id, scope, self._open(row.wrapped, _wrap_name(key_id, scope)))
         except (StorageError, ValueError):
             # The key-encryption key was proven when the store was opened: it is the row that is not ours.
             raise Tampered("key store", f"key {key_id} does not open") from None
 
-    def _unwrap_row(self, row: Any) -> DataKey:
+    def _open_row(self, row: WrappedKey) -> DataKey:
         key = self._unwrap(row)
         self._remember(key)
         return key
@@ -311,8 +241,10 @@ class KeyStore:
         if key is not None and self._by_scope.get(key.scope) is key:
             del self._by_scope[key.scope]
 
-    def _wrap(self, key: DataKey) -> bytes:
-        return self._seal(key.secret, _wrap_name(key.id, key.scope))
+    def _wrap(self, key: DataKey) -> WrappedKey:
+        scope = key.scope
+        wrapped = self._seal(key.secret, _wrap_name(key.id, scope))
+        return WrappedKey(key.id, scope.subject_id, scope.role, scope.retention_class, wrapped)
 
     def _seal(self, secret: bytes, name: str) -> bytes:
         nonce = self._random(NONCE_BYTES)
@@ -323,7 +255,8 @@ class KeyStore:
             return self._kek.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], name.encode())
         except InvalidTag:
             raise StorageError(
-                f"{self._path}: this key-encryption key does not open it; give the one that `prooftrail init` made"
+                f"{self._table.place}: this key-encryption key does not open it; "
+                "give the one that `prooftrail init` made"
             ) from None
 
 

@@ -12,7 +12,7 @@ import hmac
 import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,11 @@ from ledger.sealing import Box, SealedField
 from ledger.sequencer import Append, Committed, Outcome, Sequencer, Ticket
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import MAX_KEPT_BYTES, Guard
+from ledger.storage.key_table import KeyTable
+from ledger.storage.server import Server
 from ledger.storage.sqlite import SqliteEngine
+from ledger.storage.sqlite_keys import SqliteKeyTable
+from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.files import LogFiles
 from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
@@ -324,7 +328,16 @@ class Ledger:
     def recorded_under(self, idempotency_key: str) -> range | None:
         """Return the indexes of the entries that the first request under this key made, None when there was none."""
         row = self.engine.find_idempotent(self._mac(b"key", check_text(idempotency_key, "idempotency_key").encode()))
-        return None if row is None else range(row.first, row.first + row.count)
+        if row is None:
+            return None
+        self.confirm()
+        return range(row.first, row.first + row.count)
+
+    def confirm(self) -> None:
+        """Return when what was read is as durable as what is acknowledged: a commit that was cut off may be neither."""
+        if self.engine.recovers:
+            with self.engine.begin() as transaction:
+                transaction.commit()
 
     # --- inside ----------------------------------------------------------------------------------------------
 
@@ -473,6 +486,7 @@ class _Attempt:
             return False
         if row.content != self._digests[1]:
             raise IdempotencyMismatch
+        self._ledger.confirm()
         self._replay = row.first, row.count
         self._receipt = self._ledger.receipt(row.first, row.count)
         return True
@@ -484,10 +498,14 @@ class _Attempt:
                 raise refused_again(getattr(recorded.event, "reason"), recorded.index)  # noqa: B009
 
 
-def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard: Path | None = None) -> None:
-    """Make the files of a new ledger in `data`: database, key store, guard. Safe when several processes do it at once.
+def create_ledger(
+    data: Path, *, origin: str, kek: bytes, signer: Signer, guard: Path | None = None, server: Server | None = None
+) -> None:
+    """Make a new ledger: database, key store, guard. Safe when several processes do it at once.
 
-    Raises Invalid for an origin that no checkpoint can carry, StorageError when the directory cannot be used.
+    All of it in `data`; with a `server` the guard alone, and the rest in its schemas. There a ledger that others made
+    is joined: this host's guard begins at its last checkpoint. Raises Invalid for an origin that no checkpoint can
+    carry, StorageError when directory or server cannot be used.
     """
     if not is_name(origin) or len(origin) > MAX_ORIGIN or not origin.isascii():
         raise Invalid("origin", f"is a name like example.com/ledger: ASCII without spaces or '+', at most {MAX_ORIGIN}")
@@ -502,26 +520,76 @@ def create_ledger(data: Path, *, origin: str, kek: bytes, signer: Signer, guard:
     parent = os.open(data.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     os.fsync(parent)
     os.close(parent)
-    if (data / LEDGER_FILE).exists() and not (data / KEYS_FILE).exists():
+    if server is None and (data / LEDGER_FILE).exists() and not (data / KEYS_FILE).exists():
         # An empty one in its place would hide the loss: values would read as missing, idempotency keys as new.
         raise StorageError(
             f"{data / KEYS_FILE}: is missing, but {LEDGER_FILE} was made with it; restore it from a backup"
         )
     kept = Guard(guard or data / GUARD_FILE, create=True)
     try:
-        with kept.lock():
-            KeyStore(data / KEYS_FILE, kek, create=True).close()
-            engine = SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier))
-            engine.close()
-            if engine.verifier != str(signer.verifier):
-                raise StorageError(f"{data}: holds the ledger {engine.origin} already, signed by another key")
+        if server is None:
+            with kept.lock():
+                KeyStore(SqliteKeyTable(data / KEYS_FILE, create=True), kek, create=True).close()
+                engine = SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier))
+                engine.close()
+                _check_signer(engine, signer, str(data))
+        else:
+            _create_on(server, kek, signer, kept)
     finally:
         kept.close()
 
 
-def public_key(data: Path) -> Verifier:
-    """Return the public key of the ledger in `data`; needs none of its secrets. Raises StorageError."""
-    engine = SqliteEngine(data / LEDGER_FILE)
+def _create_on(server: Server, kek: bytes, signer: Signer, guard: Guard) -> None:
+    """Make key store and ledger on a server, or join the ones that are there. Others may be recording meanwhile."""
+    with _driver():
+        from ledger.storage.postgres import PostgresEngine
+        from ledger.storage.postgres_keys import PostgresKeyTable
+    if PostgresEngine.exists(server) and not PostgresKeyTable.exists(server):
+        # An empty one in its place would hide the loss: values would read as missing, idempotency keys as new.
+        raise StorageError(
+            f"schema {server.keys_schema}: is missing, but {server.schema} was made with it; restore it from a backup"
+        )
+    KeyStore(PostgresKeyTable.create(server), kek, create=True).close()
+    engine = PostgresEngine.create(server, origin=signer.name, verifier=str(signer.verifier))
+    try:
+        _check_signer(engine, signer, engine.place)
+        # Whoever records holds the server's lock before the guard's: here too.
+        with engine.begin() as transaction, guard.lock():
+            transaction.commit()
+            last = engine.checkpoint()
+            if last is not None and guard.read() is None:
+                open_checkpoint(last[1], signer.verifier, engine.origin)
+                guard.write(last[1])
+    finally:
+        engine.close()
+
+
+def _check_signer(engine: Engine, signer: Signer, place: str) -> None:
+    if engine.verifier != str(signer.verifier):
+        raise StorageError(f"{place}: holds the ledger {engine.origin} already, signed by another key")
+
+
+@contextmanager
+def _driver() -> Iterator[None]:
+    """Import the driver of PostgreSQL: an extra, and nothing that a ledger in a file needs."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise StorageError("PostgreSQL needs an extra; install it with: pip install 'prooftrail[postgres]'") from error
+
+
+def _open_stores(data: Path, server: Server | None) -> tuple[Engine, Callable[[], KeyTable]]:
+    if server is None:
+        return SqliteEngine(data / LEDGER_FILE), partial(SqliteKeyTable, data / KEYS_FILE)
+    with _driver():
+        from ledger.storage.postgres import PostgresEngine
+        from ledger.storage.postgres_keys import PostgresKeyTable
+    return PostgresEngine(server), partial(PostgresKeyTable, server)
+
+
+def public_key(data: Path, server: Server | None = None) -> Verifier:
+    """Return the public key of a ledger; needs none of its secrets. Raises StorageError."""
+    engine, _ = _open_stores(data, server)
     try:
         return Verifier.parse(engine.verifier)
     finally:
@@ -534,22 +602,23 @@ def open_ledger(
     kek: bytes,
     signer: Signer,
     guard: Path | None = None,
+    server: Server | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     limits: Limits | None = None,
     queue_limit: int = 4_096,
 ) -> Ledger:
-    """Open the ledger in `data` for reading and recording.
+    """Open the ledger in `data`, or on a `server` with its guard in `data`, for reading and recording.
 
     Raises StorageError (absent, not ours, newer, damaged, wrong key), RolledBack when the database is older than its
     guard, Tampered when its tree is not the signed one.
     """
     opened: list[Any] = []
     try:
-        engine = SqliteEngine(data / LEDGER_FILE)
+        engine, open_keys = _open_stores(data, server)
         opened.append(engine)
         if engine.verifier != str(signer.verifier):
             raise StorageError(f"{data}: this signing key is not the one of the ledger; give the one `init` made")
-        keys = KeyStore(data / KEYS_FILE, kek)
+        keys = KeyStore(open_keys(), kek)
         opened.append(keys)
         kept = Guard(guard or data / GUARD_FILE)
         opened.append(kept)

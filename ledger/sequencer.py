@@ -4,15 +4,17 @@ Callers from any thread or event loop submit an Append and wait on its Ticket. O
 under the write lock, for each in turn: checks its condition, gives its events the next indexes and tag counters, stamps
 `recorded_at`, builds the entries, extends the tree. One that fails is told so alone. Then one checkpoint, one commit.
 
-What survives a crash, step by step, stands in `_commit`. After a failure of the store nothing more is acknowledged
-(a failed fsync leaves the truth unknown: only reading the file again tells); a restart recovers.
+What survives a crash, step by step, stands in `_commit`. After a failure of an embedded store nothing more is
+acknowledged (a failed fsync leaves the truth unknown: only reading the file again tells); a restart recovers. A server
+knows what it has: after a failure there the log is taken up again as it says, before anything else is decided.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Final
 
@@ -48,6 +50,7 @@ from ledger.storage.guard import Guard
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.tlog.merkle import leaf_hash
 from ledger.tlog.note import Signer, Verifier
+from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
 from ledger.vocabulary import KeyId, Tag
@@ -59,6 +62,8 @@ MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
 LINGER_S: Final = 0.002
 # Heads of tags that are kept between transactions: about 200 bytes each.
 _CACHED_HEADS: Final = 100_000
+# Leaves that others appended, up to which the tree in memory is grown rather than read again from its tiles.
+_MOST_GROWN: Final = 4_096
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -231,13 +236,17 @@ class Sequencer:
         self.view = TreeView(self._tree)
         self._recorded_at = ""
         self._guarded: bytes | None = None
+        # Whether what is in memory is what the store had when it was asked last.
+        self._current = False
         self._heads: dict[Tag, TagHead] = {}
 
     def start(self) -> None:
         """Compare store, tree and guard, then accept work. Raises RolledBack or Tampered when they contradict."""
-        with self._guard.lock(), self._engine.begin() as transaction:
+        with self._turn() as transaction:
             self._load(transaction.head)
             self._check_guard(transaction.head)
+            # What is seen may not have reached the synchronous standby; nothing is built on it before it has.
+            transaction.commit()
             # A crash between commit and guard left the guard behind; what is read from here on is under its protection.
             last = self._engine.checkpoint()
             if last is not None and last[1] != self._guarded:
@@ -304,6 +313,12 @@ class Sequencer:
                 ticket.settle(None, busy)
             return None
         except Exception as error:
+            if self._engine.recovers and isinstance(error, StorageError):
+                # The server knows whether the batch is durable; the next one begins with reading what it has.
+                self._current = False
+                for ticket in batch:
+                    ticket.settle(None, error)
+                return None
             # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a restart
             # has read the file again. Our own bugs end here too, rather than in a thread that dies in silence.
             self._stopped = error
@@ -323,29 +338,41 @@ class Sequencer:
 
     # --- one transaction -------------------------------------------------------------------------------------
 
+    @contextmanager
+    def _turn(self) -> Iterator[Transaction]:
+        """Hold the right to write and the right to sign, of all processes the only one."""
+        if self._engine.queues:
+            with self._engine.begin() as transaction, self._guard.lock():
+                yield transaction
+        else:
+            with self._guard.lock(), self._engine.begin() as transaction:
+                yield transaction
+
     def _commit(self, appends: Sequence[Append]) -> list[Outcome | LedgerError]:
-        with self._guard.lock():
-            with self._engine.begin() as transaction:
-                if transaction.head.size != self._tree.size:
-                    # Another process appended since our last transaction.
-                    self._load(transaction.head)
-                self._check_guard(transaction.head)
-                # New keys are durable before the first event under them. A crash after this leaves unused keys.
-                lost = self._keys.persist([key for append in appends for key in append.new_keys])
-                before = self._tree.snapshot()
-                try:
-                    outcomes, pending = self._decide(transaction, appends, lost)
-                    if not pending.rows:
-                        return [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
-                    size = self._tree.size
-                    checkpoint = Checkpoint(self._engine.origin, size, self._tree.root())
-                    note = sign_checkpoint(checkpoint, self._signer)
-                    tiles = [Tile(*tile) for tile in self._tree.take_full_tiles()]
-                    transaction.insert(Batch(pending.rows, tiles, list(pending.idempotency.values()), size, note))
+        with self._turn() as transaction:
+            if not self._current or transaction.head.size != self._tree.size:
+                # Another process appended since our last transaction, or ours was cut off.
+                self._load(transaction.head)
+            self._check_guard(transaction.head)
+            # New keys are durable before the first event under them. A crash after this leaves unused keys.
+            lost = self._keys.persist([key for append in appends for key in append.new_keys])
+            before = self._tree.snapshot()
+            try:
+                outcomes, pending = self._decide(transaction, appends, lost)
+                if not pending.rows:
+                    # What is replayed was seen, and is acknowledged once more: it is as durable as if it were new.
                     transaction.commit()
-                except BaseException:
-                    self._tree.rollback(before)
-                    raise
+                    return [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
+                size = self._tree.size
+                checkpoint = Checkpoint(self._engine.origin, size, self._tree.root())
+                note = sign_checkpoint(checkpoint, self._signer)
+                tiles = [Tile(*tile) for tile in self._tree.take_full_tiles()]
+                used = list(pending.idempotency.values())
+                transaction.insert(Batch(pending.rows, tiles, used, size, note, self._recorded_at))
+                transaction.commit()
+            except BaseException:
+                self._tree.rollback(before)
+                raise
             # Durable from here. A crash now leaves the guard one transaction behind: the next start sees that the
             # tree extends it and goes on. Nobody has been told yet, so nothing acknowledged depends on the guard.
             self._tree.commit()
@@ -472,18 +499,15 @@ class Sequencer:
 
     def _load(self, head: Head) -> None:
         """Take up the log as it is in the store; its tree must be the one of its last checkpoint."""
+        current, self._current = self._current, False
         self._heads.clear()
         # What was loaded may be an older copy put in place while we ran: compare it with the guard again.
         self._guarded = None
-        self._tree = Tree.load(head.size, self._load_tile, self._engine.leaves)
         self._recorded_at = parse(head.last_entry).recorded_at if head.last_entry is not None else ""
-        if head.size == 0:
-            return
-        last = self._engine.checkpoint()
-        if last is None:
-            raise Tampered("start", f"there are {head.size} entries but no checkpoint")
-        checkpoint = open_checkpoint(last[1], self._verifier, self._engine.origin)
-        if not last[0] == checkpoint.size == head.size or checkpoint.root != self._tree.root():
+        checkpoint = self._last_checkpoint(head)
+        if not (current and self._grow(head.size, checkpoint)):
+            self._tree = Tree.load(head.size, self._load_tile, self._engine.leaves)
+        if checkpoint is not None and checkpoint.root != self._tree.root():
             raise Tampered(
                 "start",
                 f"the {head.size} entries are not the {checkpoint.size} of the last checkpoint; "
@@ -494,6 +518,38 @@ class Sequencer:
             and leaf_hash(head.last_entry) != self._engine.leaves(head.size - 1, head.size)[0]
         ):
             raise Tampered("start", f"entry {head.size - 1} is not the one that was hashed")
+        self._current = True
+
+    def _last_checkpoint(self, head: Head) -> Checkpoint | None:
+        """Return the checkpoint that must cover the whole log, None for an empty one. Raises Tampered."""
+        if head.size == 0:
+            return None
+        last = self._engine.checkpoint()
+        if last is None:
+            raise Tampered("start", f"there are {head.size} entries but no checkpoint")
+        checkpoint = open_checkpoint(last[1], self._verifier, self._engine.origin)
+        if not last[0] == checkpoint.size == head.size:
+            raise Tampered(
+                "start",
+                f"the {head.size} entries are not the {checkpoint.size} of the last checkpoint; "
+                "run `prooftrail verify` and restore from a backup",
+            )
+        return checkpoint
+
+    def _grow(self, size: int, checkpoint: Checkpoint | None) -> bool:
+        """Add the leaves that others appended to the tree in memory; return whether that is the tree of the checkpoint.
+
+        Another tree (the store was put back meanwhile) is read from its beginning instead.
+        """
+        if checkpoint is None or not 0 <= size - self._tree.size <= _MOST_GROWN:
+            return False
+        for first in range(self._tree.size, size, TILE_WIDTH):
+            for leaf in self._engine.leaves(first, min(first + TILE_WIDTH, size)):
+                self._tree.append(leaf)
+        # Whoever appended them stored these tiles.
+        self._tree.take_full_tiles()
+        self._tree.commit()
+        return self._tree.size == size and self._tree.root() == checkpoint.root
 
     def _check_guard(self, head: Head) -> None:
         """Refuse to go on unless the log extends the last checkpoint that was ever signed for it."""

@@ -29,6 +29,7 @@ from ledger.events import Event
 from ledger.sequencer import Append, Committed
 from ledger.storage import connect as _connect
 from ledger.storage.engine import Condition, Query
+from ledger.storage.server import Server
 from ledger.tlog import merkle
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.note import Signer
@@ -66,15 +67,23 @@ class Clock:
 
 
 class Bench:
-    """A ledger in a directory, opened, with what it takes to open it again."""
+    """A ledger in a directory, or on a server with its guard there; opened, with what it takes to open it again."""
 
-    def __init__(self, directory: Path, *, limits: Limits | None = None, queue_limit: int = 4_096) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        server: Server | None = None,
+        limits: Limits | None = None,
+        queue_limit: int = 4_096,
+    ) -> None:
         self.directory = directory
+        self.server = server
         self.clock = Clock()
         self.limits = limits
         self.queue_limit = queue_limit
         if not directory.exists():
-            create_ledger(directory, origin=ORIGIN, kek=KEK, signer=SIGNER)
+            create_ledger(directory, origin=ORIGIN, kek=KEK, signer=SIGNER, server=server)
         self.ledger = self.another()
 
     def another(self, *, kek: bytes = KEK, signer: Signer = SIGNER, guard: Path | None = None) -> Ledger:
@@ -84,6 +93,7 @@ class Bench:
             kek=kek,
             signer=signer,
             guard=guard,
+            server=self.server,
             clock=self.clock,
             limits=self.limits,
             queue_limit=self.queue_limit,

@@ -11,6 +11,7 @@ import pytest
 from ledger import create_ledger
 from ledger.command import Limits
 from tests.bench import KEK, ORIGIN, SIGNER, Bench
+from tests.postgres.place import PostgresPlace, a_place
 
 MakeBench = Callable[..., Bench]
 
@@ -24,6 +25,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if "campaign" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="chosen with --campaign"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresPlace]:
+    """A PostgreSQL server: a temporary one, or the one that PROOFTRAIL_TEST_DSN names."""
+    with a_place() as place:
+        yield place
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +56,37 @@ def make_bench(tmp_path: Path, empty_ledger: Path) -> Iterator[MakeBench]:
     yield make
     for bench in benches:
         bench.ledger.close()
+
+
+@pytest.fixture
+def make_postgres_bench(tmp_path: Path, postgres: PostgresPlace) -> Iterator[MakeBench]:
+    """Make benches on PostgreSQL, each in schemas of its own; all are closed and dropped at the end."""
+    benches: list[Bench] = []
+
+    def make(*, limits: Limits | None = None, queue_limit: int = 4_096) -> Bench:
+        directory = tmp_path / f"host-{len(benches)}"
+        benches.append(Bench(directory, server=postgres.server(), limits=limits, queue_limit=queue_limit))
+        return benches[-1]
+
+    yield make
+    for bench in benches:
+        bench.ledger.close()
+        assert bench.server is not None
+        postgres.drop(bench.server.schema)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def make_any_bench(request: pytest.FixtureRequest) -> MakeBench:
+    """Make benches on each engine in turn: what must hold whatever keeps the log."""
+    name = "make_bench" if request.param == "sqlite" else "make_postgres_bench"
+    made: MakeBench = request.getfixturevalue(name)
+    return made
+
+
+@pytest.fixture
+def any_bench(make_any_bench: MakeBench) -> Bench:
+    """A bench with an empty ledger, on each engine in turn."""
+    return make_any_bench()
 
 
 @pytest.fixture

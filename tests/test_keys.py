@@ -16,6 +16,7 @@ import pytest
 from ledger.errors import StorageError, Tampered
 from ledger.keys import KeyScope, KeyStore, new_kek_text, parse_kek
 from ledger.storage import connect
+from ledger.storage.sqlite_keys import SqliteKeyTable
 from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole
 from tests.bench import KEK, an_id
 
@@ -29,7 +30,7 @@ def scope(name: str = "mari", retention_class: RetentionClass = RetentionClass.C
 @pytest.fixture(scope="session")
 def empty_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("keys") / "keys.db"
-    KeyStore(path, KEK, create=True).close()
+    KeyStore(SqliteKeyTable(path, create=True), KEK, create=True).close()
     return path
 
 
@@ -43,7 +44,7 @@ def open_keys(path: Path) -> Iterator[OpenKeys]:
     opened: list[KeyStore] = []
 
     def open_once_more() -> KeyStore:
-        opened.append(KeyStore(path, KEK))
+        opened.append(KeyStore(SqliteKeyTable(path), KEK))
         return opened[-1]
 
     yield open_once_more
@@ -142,10 +143,11 @@ PROCESS = """
 import sys
 from pathlib import Path
 from ledger.keys import KeyScope, KeyStore
+from ledger.storage.sqlite_keys import SqliteKeyTable
 from ledger.vocabulary import RetentionClass, SubjectRole
 from tests.bench import KEK, an_id
 
-keys = KeyStore(Path(sys.argv[1]), KEK)
+keys = KeyStore(SqliteKeyTable(Path(sys.argv[1])), KEK)
 scopes = [KeyScope(an_id(str(n)), SubjectRole.CONTROLLER, RetentionClass.CONTRACT) for n in range(200)]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -183,17 +185,17 @@ def test_two_processes_that_make_keys_at_once_end_with_the_same_keys(path: Path)
 
 def test_a_wrong_key_encryption_key_is_told_at_once(path: Path) -> None:
     with pytest.raises(StorageError):
-        KeyStore(path, bytes(32))
+        KeyStore(SqliteKeyTable(path), bytes(32))
     with pytest.raises(StorageError):
-        KeyStore(path, bytes(32), create=True)
+        KeyStore(SqliteKeyTable(path, create=True), bytes(32), create=True)
 
 
 def test_a_store_that_was_never_finished_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "keys.db"
     connect.connect(path, application_id=connect.KEYS_APPLICATION_ID, version=1, create=True).close()
     with pytest.raises(StorageError):
-        KeyStore(path, KEK)
-    KeyStore(path, KEK, create=True).close()
+        KeyStore(SqliteKeyTable(path), KEK)
+    KeyStore(SqliteKeyTable(path, create=True), KEK, create=True).close()
 
 
 def test_wraps_swapped_between_rows_do_not_open(keys: KeyStore, open_keys: OpenKeys, path: Path) -> None:
@@ -267,7 +269,7 @@ def test_destroying_says_so_when_a_reader_keeps_the_bytes_in_the_file(keys: KeyS
     key = keys.obtain(scope())
     keys.persist([key.id])
     wrap = bytes(sql(path, "SELECT wrapped FROM data_keys")[0][0])  # type: ignore[call-overload]
-    keys._connection.set_busy_timeout(0)
+    keys._table._connection.set_busy_timeout(0)
     reader = apsw.Connection(str(path), vfs=connect._VFS)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM data_keys").fetchall()
@@ -345,5 +347,5 @@ def test_what_is_no_key_encryption_key_is_refused_without_showing_it(text: str) 
 
 def test_only_the_owner_may_read_the_files_of_a_new_store(tmp_path: Path) -> None:
     path = tmp_path / "keys.db"
-    KeyStore(path, KEK, create=True).close()
+    KeyStore(SqliteKeyTable(path, create=True), KEK, create=True).close()
     assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0

@@ -22,6 +22,7 @@ from ledger.events import ClassDecision, Withheld
 from ledger.keys import KeyStore
 from ledger.storage import connect
 from ledger.storage.engine import QueryItem
+from ledger.storage.sqlite_keys import SqliteKeyTable
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.merkle import leaf_hash, verify_consistency
 from ledger.tlog.note import Signer
@@ -163,7 +164,7 @@ def test_a_lost_key_store_makes_every_value_missing_and_the_log_still_verifies(t
     (two_people.directory / "keys.db").unlink()
     with pytest.raises(StorageError):
         two_people.another()
-    KeyStore(two_people.directory / "keys.db", KEK, create=True).close()
+    KeyStore(SqliteKeyTable(two_people.directory / "keys.db", create=True), KEK, create=True).close()
     two_people.ledger = two_people.another()
     assert email_at(two_people.ledger, 3) is Withheld.MISSING
     assert email_at(two_people.ledger, 2) is Withheld.ERASED, "that one was destroyed on purpose"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
 from types import TracebackType
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -105,6 +105,7 @@ class Batch(msgspec.Struct, frozen=True):
     idempotency: Sequence[IdempotencyRow]
     size: int
     checkpoint: bytes
+    recorded_at: str = ""
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -137,7 +138,11 @@ class Transaction(ABC):
 
     @abstractmethod
     def commit(self) -> None:
-        """Make all of it durable and visible at once. Raises StorageError; then it may or may not be there."""
+        """Make all of it durable and visible at once, and whatever this transaction saw durable.
+
+        Raises StorageError: nothing of it is there. Raises InDoubt: it may or may not be there, or be there and be lost
+        yet. An engine that does not recover may raise either for both.
+        """
 
     @abstractmethod
     def __enter__(self) -> Transaction: ...
@@ -153,6 +158,12 @@ class Engine(ABC):
 
     origin: str
     verifier: str
+
+    recovers: ClassVar[bool] = False
+    """Whether after a failure the store itself can be asked what is durable; otherwise only opening it again tells."""
+
+    queues: ClassVar[bool] = False
+    """Whether `begin` queues the writers of all processes as they come; otherwise the guard's lock comes first."""
 
     @abstractmethod
     def begin(self) -> Transaction:

@@ -1,0 +1,1 @@
+INSERT INTO {schema}.erasures VALUES (1, 0)

@@ -1,0 +1,1 @@
+GRANT SELECT ON {schema}.migrations TO prooftrail_keys

@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT ON {schema}.secrets TO prooftrail_keys

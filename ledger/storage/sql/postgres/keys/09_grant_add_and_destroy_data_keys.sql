@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT, DELETE ON {schema}.data_keys TO prooftrail_keys

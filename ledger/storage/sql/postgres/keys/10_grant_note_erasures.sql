@@ -1,0 +1,1 @@
+GRANT SELECT, UPDATE ON {schema}.erasures TO prooftrail_keys

@@ -1,0 +1,1 @@
+CREATE INDEX events_by_type ON {schema}.events (type, idx)

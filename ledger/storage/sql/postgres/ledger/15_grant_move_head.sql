@@ -1,0 +1,1 @@
+GRANT SELECT, UPDATE ON {schema}.head TO prooftrail_app

@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT ON {schema}.event_types TO prooftrail_app

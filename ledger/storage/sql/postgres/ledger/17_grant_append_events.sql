@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT ON {schema}.events TO prooftrail_app

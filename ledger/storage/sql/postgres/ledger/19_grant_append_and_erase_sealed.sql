@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT, DELETE ON {schema}.sealed TO prooftrail_app

@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT ON {schema}.tiles TO prooftrail_app

@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT ON {schema}.checkpoints TO prooftrail_app

@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT ON {schema}.idempotency TO prooftrail_app
