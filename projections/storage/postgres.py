@@ -27,25 +27,25 @@ from threading import Lock
 from typing import Any, Final
 
 import psycopg
-from psycopg import Connection, IsolationLevel, errors
+from psycopg import IsolationLevel, errors
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from ledger.errors import Invalid, Misfit, StorageError
+from ledger.errors import Misfit, StorageError
+from ledger.storage.postgres_session import READ_ROLE, Connection, advice, parse_dsn
+from ledger.storage.server import Server
 from projections.storage.store import Generation, Row, Rows, Store
 
 # A reader that meets a turn, or a connection that a restarted server has closed, begins again.
 _MAX_BEGINNINGS: Final = 10
 _MAX_CONNECTIONS: Final = 8
-_TIMEOUT_S: Final = 10.0
-_APPLICATION: Final = "prooftrail-projections"
+_TIMEOUT_S: Final = 5.0
 
 # How long a turn waits for the last readers of the old generation; after that it is left to the next build.
 _RETIRE_TIMEOUT_MS: Final = 2_000
 _NO_WAIT_MS: Final = 1
 
-# PostgreSQL cuts longer names off in silence (NAMEDATALEN).
-_MAX_NAME_BYTES: Final = 63
+# With the longest name of a ledger that a Server takes they fit in the 63 bytes of a name in PostgreSQL.
 _RANDOM_DIGITS: Final = 8
 
 # Rows that a long answer fetches at a time.
@@ -119,16 +119,14 @@ class PostgresGeneration(Generation):
 class PostgresStore(Store):
     """The projections of the ledger in one schema. Safe for many threads and processes: writers take turns."""
 
-    def __init__(self, dsn: str, schema: str) -> None:
-        """`schema` is the ledger's own. Opens nothing yet. Raises Invalid for a name that is too long."""
-        self._dsn = dsn
-        self._home = f"{schema}_read"
+    def __init__(self, server: Server) -> None:
+        """Opens nothing yet. Raises StorageError for a connection string that is none."""
+        self._given = parse_dsn(server.dsn, "PROOFTRAIL_DSN")
+        self._home = server.read_schema
         self._current = Identifier(self._home, "current")
         self._made = False
         self._lock = Lock()
         self._opened: ConnectionPool[Connection] | None = None
-        if len(self._new_name().encode()) > _MAX_NAME_BYTES:
-            raise Invalid("schema", "has a name that is too long: 48 bytes leave room for its projections")
 
     def close(self) -> None:
         with self._lock:
@@ -226,17 +224,24 @@ class PostgresStore(Store):
         return f"{self._home}_{uuid.uuid4().hex[:_RANDOM_DIGITS]}"
 
     def _connect(self) -> Connection:
-        return psycopg.connect(self._dsn, autocommit=True, application_name=_APPLICATION)
+        connection = Connection.connect(**self._given, autocommit=True)
+        try:
+            _act_as_reader(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
     def _pool(self) -> ConnectionPool[Connection]:
         with self._lock:
             if self._opened is None:
                 self._opened = ConnectionPool(
-                    self._dsn,
-                    kwargs={"autocommit": True, "application_name": _APPLICATION},
+                    kwargs={**self._given, "autocommit": True},
+                    configure=_act_as_reader,
                     min_size=0,
                     max_size=_MAX_CONNECTIONS,
                     timeout=_TIMEOUT_S,
+                    reconnect_timeout=_TIMEOUT_S,
                     open=True,
                 )
             return self._opened
@@ -279,6 +284,11 @@ class PostgresStore(Store):
                 _drop(connection, name, wait_ms=_NO_WAIT_MS)
 
 
+def _act_as_reader(connection: Connection) -> None:
+    """Let what is made belong to one role, whoever logged in, and let it have no right on the ledger."""
+    connection.execute(SQL("SET ROLE {}").format(Identifier(READ_ROLE)))
+
+
 def _drop(connection: Connection, name: str, *, wait_ms: int) -> None:
     """Drop a generation, unless somebody still reads it after so long."""
     with suppress(errors.LockNotAvailable), connection.transaction():
@@ -310,17 +320,10 @@ def _storage_errors() -> Iterator[None]:
         yield
     except (psycopg.IntegrityError, psycopg.DataError) as error:
         raise Misfit("a row does not fit its table") from error
-    except errors.InsufficientPrivilege as error:
-        raise StorageError(f"PostgreSQL: {error.diag.message_primary}; grant it (docs/operations.md)") from error
-    except errors.DiskFull as error:
-        raise StorageError("the disk of the PostgreSQL server is full") from error
-    except psycopg.OperationalError as error:
-        raise StorageError(f"PostgreSQL cannot be reached, or has ended the connection ({_name(error)})") from error
+    except (errors.InsufficientPrivilege, psycopg.OperationalError) as error:
+        raise StorageError(f"projections in PostgreSQL: {advice(error)}") from error
     except psycopg.Error as error:
         raise StorageError(
-            f"the projections cannot be used ({_name(error)}); `prooftrail rebuild` makes them anew from the ledger"
+            f"projections in PostgreSQL: cannot be used ({type(error).__name__}); "
+            "`prooftrail rebuild` makes them anew from the ledger"
         ) from error
-
-
-def _name(error: psycopg.Error) -> str:
-    return type(error).__name__

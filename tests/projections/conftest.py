@@ -1,49 +1,36 @@
-"""One world for each test and each place where projections can lie."""
+"""One world for each test and each place where a ledger and its projections can lie."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ledger.vocabulary import new_id
-from projections import PROJECTIONS_FILE
-from tests.postgres.cluster import Cluster
-from tests.projections.world import Where, World, make
-
-
-@pytest.fixture(scope="session")
-def dsn() -> Iterator[str]:
-    """A PostgreSQL server."""
-    if given := os.environ.get("PROOFTRAIL_TEST_DSN"):
-        yield given
-        return
-    with Cluster().create().start() as cluster:
-        yield cluster.dsn()
+from tests.postgres.place import PostgresPlace
+from tests.projections.world import Where, World
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Where]:
-    """Where projections lie, once in each kind of store; the directory of the ledger is beside."""
-    path = tmp_path / "data" / PROJECTIONS_FILE
+    """A place where nothing is yet, of each kind in turn."""
     if request.param == "sqlite":
-        yield Where(path)
+        yield Where(tmp_path / "data")
         return
-    found = Where(path, request.getfixturevalue("dsn"), f"t{new_id()[:8]}")
+    postgres: PostgresPlace = request.getfixturevalue("postgres")
+    found = Where(tmp_path / "data", postgres.server())
     yield found
     found.remove()
 
 
 @pytest.fixture
 def world(where: Where) -> Iterator[World]:
-    with World(where.path.parent, where) as world:
+    with World(where) as world:
         yield world
 
 
 @pytest.fixture
-def data(where: Where) -> Path:
-    """The directory of an empty ledger."""
-    make(where.path.parent)
-    return where.path.parent
+def made(where: Where) -> Where:
+    """A place with an empty ledger."""
+    where.make()
+    return where

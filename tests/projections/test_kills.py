@@ -11,18 +11,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from projections import Progress
 from tests.projections.crowd import crowd
-from tests.projections.world import Where, dump, opened
+from tests.projections.world import Where, dump
 
 ROUNDS = int(os.environ.get("PROOFTRAIL_PROJECTION_KILLS", "24"))
 
 
 def follow_to(where: Where, target: int, *, batch: int) -> None:
     """Follow a ledger in small batches until a position; the life of one process."""
-    with opened(where.path.parent) as ledger, where.projections(ledger) as projections:
+    with where.opened() as ledger, where.projections(ledger) as projections:
         projections.runner._batch = batch
         projections.follow()
         print("following", flush=True)
@@ -31,14 +30,14 @@ def follow_to(where: Where, target: int, *, batch: int) -> None:
 
 
 def rebuild_for_ever(where: Where, tell: Progress) -> None:
-    with opened(where.path.parent) as ledger, where.projections(ledger) as projections:
+    with where.opened() as ledger, where.projections(ledger) as projections:
         projections.runner._batch = 50
         while True:
             projections.rebuild(tell)
 
 
 def catch_up(where: Where, tell: Progress) -> None:
-    with opened(where.path.parent) as ledger, where.projections(ledger) as projections:
+    with where.opened() as ledger, where.projections(ledger) as projections:
         projections.runner._batch = 3
         projections.catch_up(tell)
         time.sleep(60)
@@ -68,16 +67,16 @@ def killed(work: Callable[[Where, Progress], None], where: Where, *, batches: in
     assert os.WIFSIGNALED(status), "the child ended by itself"
 
 
-def test_a_follower_that_is_killed_equals_a_rebuild(where: Where, data: Path) -> None:
+def test_a_follower_that_is_killed_equals_a_rebuild(made: Where) -> None:
     rng = random.Random(11)
     lags: set[int] = set()
-    with opened(data) as ledger, where.projections(ledger) as projections:
+    with made.opened() as ledger, made.projections(ledger) as projections:
         projections.catch_up()
     for number in range(ROUNDS):
-        with opened(data) as ledger:
+        with made.opened() as ledger:
             crowd(ledger, 100, seed=number, lives_a_batch=5)
-        killed(catch_up, where, batches=rng.randrange(33), later_s=rng.uniform(0, 0.01))
-        with opened(data) as ledger, where.projections(ledger) as projections:
+        killed(catch_up, made, batches=rng.randrange(33), later_s=rng.uniform(0, 0.01))
+        with made.opened() as ledger, made.projections(ledger) as projections:
             position = projections.status().position
             lags.add(ledger.size() - position)
             kept = dump(projections)
@@ -89,24 +88,24 @@ def test_a_follower_that_is_killed_equals_a_rebuild(where: Where, data: Path) ->
     assert len(lags) > 1
 
 
-def test_a_rebuild_that_is_killed_leaves_the_old_state_or_the_new(where: Where, data: Path) -> None:
+def test_a_rebuild_that_is_killed_leaves_the_old_state_or_the_new(made: Where) -> None:
     rng = random.Random(12)
-    with opened(data) as ledger, where.projections(ledger) as projections:
+    with made.opened() as ledger, made.projections(ledger) as projections:
         crowd(ledger, 400)
         projections.catch_up()
         whole = dump(projections)
     generations: set[str] = set()
     for _ in range(ROUNDS):
-        killed(rebuild_for_ever, where, batches=rng.randrange(20), later_s=rng.uniform(0, 0.02))
-        generations.add(where.in_use())
-        if where.dsn is None:
-            store = where.store()
+        killed(rebuild_for_ever, made, batches=rng.randrange(20), later_s=rng.uniform(0, 0.02))
+        generations.add(made.in_use())
+        if made.server is None:
+            store = made.store()
             with store.read() as rows:
                 assert rows("PRAGMA integrity_check") == [("ok",)]
             store.close()
-        with opened(data) as ledger, where.projections(ledger) as projections:
+        with made.opened() as ledger, made.projections(ledger) as projections:
             assert dump(projections) == whole
     assert len(generations) > 1
-    with opened(data) as ledger, where.projections(ledger) as projections:
+    with made.opened() as ledger, made.projections(ledger) as projections:
         projections.rebuild()
-    assert where.generations() == [where.in_use()]
+    assert made.generations() == [made.in_use()]

@@ -367,5 +367,5 @@ def test_no_value_stands_in_the_file(world: World) -> None:
     world.then.rebuild()
     assert "canary" not in repr(dump(world.asked))
     files = [path for path in world.data.iterdir() if path.name.startswith("projections")]
-    assert files or world.where.dsn
+    assert files or world.where.server
     assert not any(b"canary" in path.read_bytes() for path in files)

@@ -22,14 +22,15 @@ from ledger.errors import StorageError
 from ledger.events import SubjectRegistered
 from ledger.keys import KeyScope
 from ledger.sequencer import Append
+from ledger.storage.server import Server
 from ledger.vocabulary import RetentionClass, SubjectId, SubjectRole, new_id, subject_tag
-from projections import PROJECTIONS_FILE, Difference
+from projections import Difference
 from projections.personal_data import PersonalData
 from projections.projection import Item
 from projections.runner import Runner
 from projections.storage.store import Generation, Writer
 from tests.projections.crowd import crowd
-from tests.projections.world import OFFICER, Where, World, collect, dump, make, opened
+from tests.projections.world import OFFICER, Where, World, collect, dump
 
 ROOT = Path(__file__).parents[2]
 EVENTS = int(os.environ.get("PROOFTRAIL_PROJECTION_EVENTS", "24000"))
@@ -147,13 +148,14 @@ def test_changed_code_is_rebuilt(world: World, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_ledger_restored_from_an_older_backup_is_rebuilt(where: Where, tmp_path: Path) -> None:
-    where.path.parent.mkdir()
-    for name in ("now", "backup"):
-        make(tmp_path / name)
-    with opened(tmp_path / "now") as now, where.projections(now) as projections:
+    where.make()
+    newest, older = Where(tmp_path / "now"), Where(tmp_path / "backup")
+    newest.make()
+    older.make()
+    with newest.opened() as now, where.projections(now) as projections:
         crowd(now, 40, lives_a_batch=1)
         projections.catch_up()
-    with opened(tmp_path / "backup") as backup, where.projections(backup) as projections:
+    with older.opened() as backup, where.projections(backup) as projections:
         backup.record(RegisterSubject(subject_id=SubjectId(new_id())), OFFICER)
         assert projections.catch_up() == 1
         assert projections.verify().count == 0
@@ -161,7 +163,7 @@ def test_a_ledger_restored_from_an_older_backup_is_rebuilt(where: Where, tmp_pat
         crowd(backup, 20, seed=9, lives_a_batch=1)
         projections.catch_up()
         size = backup.size()
-    with opened(tmp_path / "now") as now, where.projections(now) as projections:
+    with newest.opened() as now, where.projections(now) as projections:
         assert now.size() > size
         projections.catch_up()
         assert projections.verify().count == 0
@@ -174,7 +176,7 @@ def test_damage_says_so_and_a_rebuild_heals_it(world: World, damage: str) -> Non
     world.asked._store.close()
     where = world.where
     target = world.data / where.in_use()
-    match (damage, where.dsn):
+    match (damage, where.server):
         case ("garbage", None):
             target.write_bytes(os.urandom(8_192))
         case ("gone", None):
@@ -183,8 +185,8 @@ def test_damage_says_so_and_a_rebuild_heals_it(world: World, damage: str) -> Non
             target.unlink()
         case ("garbage", _):
             where.ask(f"DROP TABLE {where.in_use()}.projection")
-        case ("gone", _):
-            where.ask(f"DROP SCHEMA {where.schema}_read CASCADE")
+        case ("gone", Server()):
+            where.ask(f"DROP SCHEMA {where.server.read_schema} CASCADE")
         case _:
             where.ask(f"DROP SCHEMA {where.in_use()} CASCADE")
     with where.projections(world.ledger) as projections:
@@ -198,7 +200,7 @@ def test_damage_says_so_and_a_rebuild_heals_it(world: World, damage: str) -> Non
 
 
 def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
-    with World(tmp_path / "data", Where(tmp_path / "data" / PROJECTIONS_FILE)) as world:
+    with World(Where(tmp_path / "data")) as world:
         world.where.path.write_text("somebody's notes")
         with pytest.raises(StorageError, match="remove it"):
             world.asked.catch_up()
@@ -471,15 +473,14 @@ def test_a_tampered_identifier_is_quarantined_and_an_engine_that_fails_is_not(
 # --- several processes, and memory -----------------------------------------------------------------------------
 
 
-def test_followers_in_three_processes_take_in_each_entry_once(where: Where, data: Path) -> None:
+def test_followers_in_three_processes_take_in_each_entry_once(made: Where) -> None:
     program = (
-        "import sys; from pathlib import Path; from tests.projections.test_kills import follow_to; from"
-        " tests.projections.world import Where; where = Where(Path(sys.argv[1]), sys.argv[2] or None, sys.argv[3]);"
-        " follow_to(where, int(sys.argv[4]), batch=1)"
+        "import sys; from tests.projections.test_kills import follow_to; from tests.projections.world import Where;"
+        " follow_to(Where.heard(sys.argv[2:]), int(sys.argv[1]), batch=1)"
     )
-    with opened(data) as ledger, where.projections(ledger) as projections:
+    with made.opened() as ledger, made.projections(ledger) as projections:
         projections.catch_up()
-        command = [sys.executable, "-c", program, str(where.path), where.dsn or "", where.schema, "600"]
+        command = [sys.executable, "-c", program, "600", *made.told()]
         others = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         for other in others:
             assert other.stdout is not None
@@ -497,27 +498,26 @@ def test_followers_in_three_processes_take_in_each_entry_once(where: Where, data
         assert projections.status().quarantined == 0
 
 
-def test_memory_stays_flat(where: Where, data: Path) -> None:
+def test_memory_stays_flat(made: Where) -> None:
     """Building from three times as many events takes no more memory: measured in a process of its own.
 
     PROOFTRAIL_PROJECTION_EVENTS sets how many.
     """
     grown: list[int] = []
     for events in (EVENTS // 3, EVENTS):
-        with opened(data) as ledger:
+        with made.opened() as ledger:
             crowd(ledger, events - ledger.size(), lives_a_batch=100)
         program = (
-            "import re, sys; from pathlib import Path\n"
-            "from tests.projections.world import Where, opened\n"
-            "where = Where(Path(sys.argv[1]), sys.argv[2] or None, sys.argv[3])\n"
-            "with opened(where.path.parent) as ledger, where.projections(ledger) as projections:\n"
+            "import re, sys; from pathlib import Path; from tests.projections.world import Where\n"
+            "where = Where.heard(sys.argv[1:])\n"
+            "with where.opened() as ledger, where.projections(ledger) as projections:\n"
             "    projections.runner._batch = 1_000\n"
             "    projections.rebuild(); assert projections.verify().count == 0\n"
             # Not ru_maxrss: a child's begins with what its parent held.
             "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
         )
         done = subprocess.run(
-            [sys.executable, "-c", program, str(where.path), where.dsn or "", where.schema],
+            [sys.executable, "-c", program, *made.told()],
             cwd=ROOT,
             capture_output=True,
             text=True,

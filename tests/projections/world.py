@@ -6,7 +6,7 @@ given(commands) records them; the questions catch up first, so that a test asks 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from ledger.command import Command
 from ledger.commands import CollectData, DecideErasure, DestroyKeys, RegisterSubject
 from ledger.errors import Refused
 from ledger.events import ClassDecision
+from ledger.storage.server import Server
 from ledger.tlog.note import Signer
 from ledger.vocabulary import (
     ActorId,
@@ -32,7 +33,7 @@ from ledger.vocabulary import (
     Word,
     new_id,
 )
-from projections import Projections, open_projections
+from projections import PROJECTIONS_FILE, Projections, open_projections
 from projections.storage.postgres import PostgresStore
 from projections.storage.sqlite import SqliteStore
 from projections.storage.store import Store
@@ -58,62 +59,75 @@ def signer() -> Signer:
     return Signer(ORIGIN, SIGNER_SEED)
 
 
-def make(data: Path) -> None:
-    """Make an empty ledger in `data`."""
-    create_ledger(data, origin=ORIGIN, kek=KEK, signer=signer())
-
-
-def opened(data: Path, clock: Callable[[], datetime] | None = None) -> Ledger:
-    return open_ledger(data, kek=KEK, signer=signer(), clock=clock or (lambda: datetime.now(UTC)))
-
-
 class Where(NamedTuple):
-    """Where projections lie: a SQLite file, or a schema in PostgreSQL. Processes can be told it."""
+    """Where a ledger and its projections lie: in files, or on a server. Processes can be told it."""
 
-    path: Path
-    dsn: str | None = None
-    schema: str = ""
+    data: Path
+    server: Server | None = None
+
+    @property
+    def path(self) -> Path:
+        """The projections, in files."""
+        return self.data / PROJECTIONS_FILE
+
+    def make(self) -> None:
+        """Make an empty ledger."""
+        create_ledger(self.data, origin=ORIGIN, kek=KEK, signer=signer(), server=self.server)
+
+    def opened(self, clock: Callable[[], datetime] | None = None) -> Ledger:
+        now = clock or (lambda: datetime.now(UTC))
+        return open_ledger(self.data, kek=KEK, signer=signer(), clock=now, server=self.server)
 
     def store(self) -> Store:
-        return SqliteStore(self.path) if self.dsn is None else PostgresStore(self.dsn, self.schema)
+        return SqliteStore(self.path) if self.server is None else PostgresStore(self.server)
 
     def projections(self, ledger: Ledger) -> Projections:
         return open_projections(ledger, self.store())
 
+    def told(self) -> list[str]:
+        """The words of a command line from which `heard` makes this again."""
+        return [str(self.data), *((self.server.dsn, self.server.schema) if self.server else ())]
+
+    @classmethod
+    def heard(cls, words: Sequence[str]) -> Where:
+        data, *server = words
+        return cls(Path(data), Server(dsn=server[0], schema=server[1]) if server else None)
+
     def in_use(self) -> str:
         """The name of the generation in use."""
-        if self.dsn is None:
+        if self.server is None:
             return os.readlink(self.path)
-        return str(self.ask(f"SELECT generation FROM {self.schema}_read.current")[0][0])
+        return str(self.ask(f"SELECT generation FROM {self.server.read_schema}.current")[0][0])
 
     def generations(self) -> list[str]:
         """The names of all generations that take space."""
-        if self.dsn is None:
-            return [path.name for path in self.path.parent.glob("projections-*.db")]
-        query = "SELECT nspname FROM pg_namespace WHERE nspname LIKE %s"
-        return [name for (name,) in self.ask(query, f"{self.schema}\\_read\\_%")]
+        if self.server is None:
+            return [path.name for path in self.data.glob("projections-*.db")]
+        query = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)"
+        return [name for (name,) in self.ask(query, f"{self.server.read_schema}_")]
 
     def ask(self, sql: str, *parameters: str) -> list[tuple[Any, ...]]:
         """Run a statement on the server; return its rows if it has any."""
-        assert self.dsn is not None
-        with psycopg.connect(self.dsn, autocommit=True) as connection:
-            cursor = connection.execute(sql.encode(), parameters)
+        assert self.server is not None
+        with psycopg.connect(self.server.dsn, autocommit=True) as connection:
+            connection.execute("SET client_min_messages = error")
+            cursor = connection.execute(sql.encode(), parameters or None)
             return cursor.fetchall() if cursor.description else []
 
     def remove(self) -> None:
         """Drop what is on the server."""
-        if self.dsn is not None:
-            for name in [*self.generations(), f"{self.schema}_read"]:
+        if self.server is not None:
+            for name in [*self.generations(), self.server.read_schema, self.server.keys_schema, self.server.schema]:
                 self.ask(f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
 
 class World:
-    def __init__(self, data: Path, where: Where) -> None:
-        make(data)
-        self.data = data
-        self.now = START
-        self.ledger = opened(data, lambda: self.now)
+    def __init__(self, where: Where) -> None:
+        where.make()
         self.where = where
+        self.data = where.data
+        self.now = START
+        self.ledger = where.opened(lambda: self.now)
         self.asked = where.projections(self.ledger)
 
     def __enter__(self) -> World:
