@@ -95,6 +95,7 @@ class Ledger:
         self.engine = engine
         self.keys = keys
         self.origin = engine.origin
+        self.closed = False
         self.verifier = Verifier.parse(engine.verifier)
         self.limits = limits
         self._clock = clock
@@ -122,6 +123,7 @@ class Ledger:
 
     def close(self) -> None:
         """Finish what was accepted, then close every file."""
+        self.closed = True
         self._sequencer.close()
         self.engine.close()
         self.keys.close()
