@@ -102,7 +102,12 @@ _STATEMENTS: Final = {
         "INSERT INTO {s}.idempotency (key, content, first, count) "
         "SELECT k, c, f, n FROM unnest(%s, %s, %s, %s) r(k, c, f, n)"
     ),
+    "add_idempotency": (
+        "INSERT INTO {s}.idempotency (key, content, first, count) "
+        "SELECT k, c, f, n FROM unnest(%s, %s, %s, %s) r(k, c, f, n) ON CONFLICT DO NOTHING"
+    ),
     "insert_checkpoint": "INSERT INTO {s}.checkpoints (size, note) VALUES (%s, %s)",
+    "insert_earlier": "INSERT INTO {s}.checkpoints (size, note) SELECT s, n FROM unnest(%s, %s) r(s, n)",
     "move_head": "UPDATE {s}.head SET size = %s, recorded_at = %s WHERE one = 1",
     # --- reading
     "ledger": "SELECT origin, verifier FROM {s}.ledger",
@@ -543,8 +548,13 @@ class PostgresTransaction(Transaction):
         add("insert_tiles", [(tile.level, tile.n, tile.hashes) for tile in batch.tiles], Bigints, Bigints, Byteas)
         used = [(row.key, row.content, row.first, row.count) for row in batch.idempotency]
         add("insert_idempotency", used, Byteas, Byteas, Bigints, Bigints)
+        add("insert_earlier", batch.earlier, Bigints, Byteas)
         self._inserts.append(("insert_checkpoint", (batch.size, batch.checkpoint)))
         self._inserts.append(("move_head", (batch.size, batch.recorded_at)))
+
+    def insert_idempotency(self, rows: Sequence[IdempotencyRow]) -> None:
+        used = [(row.key, row.content, row.first, row.count) for row in rows]
+        self._add("add_idempotency", used, Byteas, Byteas, Bigints, Bigints)
 
     def _add(self, name: str, rows: Sequence[tuple[Any, ...]], *kinds: Callable[[Sequence[Any]], Any]) -> None:
         if rows:
