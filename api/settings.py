@@ -6,6 +6,14 @@
     PROOFTRAIL_MAX_ORDER_BYTES   the largest order that is taken (default 25 MiB)
     PROOFTRAIL_TERMS             the version of the terms that an order is recorded under, unless one is named
 
+The ledger lies in files of the data directory, or on PostgreSQL, with keys and guard still in the data directory:
+
+    PROOFTRAIL_DSN               the connection string of the application; passwords belong into ~/.pgpass
+    PROOFTRAIL_SCHEMA            the schema of this ledger (default records)
+    PROOFTRAIL_KEYS_DSN          where the data keys lie (default: the same server, schema <schema>_keys)
+    PROOFTRAIL_OWNER_DSN         who makes schemas and brings them forward in `init` (default: the application's login)
+    PROOFTRAIL_KEYS_OWNER_DSN    the same where the data keys lie, when that is elsewhere
+
 Key files must be readable by their owner only. What does not live here: what the keys do (ledger.keys, ledger.tlog).
 """
 
@@ -26,7 +34,8 @@ from ledger import Ledger, create_ledger, open_ledger
 from ledger.command import Limits
 from ledger.errors import Invalid, Refused, StorageError
 from ledger.keys import new_kek_text, parse_kek
-from ledger.ledger import GUARD_FILE, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
+from ledger.ledger import GUARD_FILE, LEDGER_FILE, MAX_ORIGIN, existing_stores
+from ledger.storage.server import Server
 from ledger.tlog.note import KEY_BYTES, Signer, is_name
 from ledger.vocabulary import Reference, check_reference
 from projections import PROJECTIONS_FILE
@@ -56,15 +65,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data: Path
     guard: Path
     kek_text: str | None = None
+    server: Server | None = None
     limits: Limits = msgspec.field(default_factory=Limits)
     terms: Reference = TERMS_NOT_STATED
 
     def __repr__(self) -> str:
         return f"Settings({self.data})"
-
-    @property
-    def ledger_file(self) -> Path:
-        return self.data / LEDGER_FILE
 
     @property
     def projections_file(self) -> Path:
@@ -87,14 +93,37 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def open(self, *, clock: Clock = _now) -> Ledger:
         """Open the ledger. Raises StorageError or VerificationError, saying what to do."""
-        if not self.ledger_file.exists():
-            # Before any key is missed: somebody who has no ledger needs to be told only that.
+        self.check_is_there()
+        return open_ledger(
+            self.data,
+            kek=self.kek(),
+            signer=self.signer(),
+            guard=self.guard,
+            server=self.server,
+            clock=clock,
+            limits=self.limits,
+        )
+
+    def check_is_there(self) -> None:
+        """Raise StorageError where no ledger was made, or joined, from this directory."""
+        # Before any key is missed: somebody who has no ledger needs to be told only that.
+        self._check_one_place()
+        if self.server is None and not (self.data / LEDGER_FILE).exists():
             raise StorageError(
                 f"{self.data}: there is no ledger here; make one with: prooftrail init --data {self.data}"
             )
-        return open_ledger(
-            self.data, kek=self.kek(), signer=self.signer(), guard=self.guard, clock=clock, limits=self.limits
-        )
+        if self.server is not None and not self.guard.exists():
+            raise StorageError(
+                f"{self.guard}: is missing; to make the ledger, or to join it with copies of its key files, run: "
+                f"prooftrail init --data {self.data}"
+            )
+
+    def _check_one_place(self) -> None:
+        if self.server is not None and (self.data / LEDGER_FILE).exists():
+            raise StorageError(
+                f"{self.data}: holds a ledger in a file, and PROOFTRAIL_DSN names a server; unset it, or name another "
+                "directory for the keys of the one on the server"
+            )
 
     def initialise(self, origin: str | None = None) -> bool:
         """Make keys and ledger where there are none; return whether a ledger was made.
@@ -107,30 +136,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise Invalid(
                 "origin", f"is a name such as example.com/ledger: ASCII, no space or '+', at most {MAX_ORIGIN}"
             )
-        fresh = not self.ledger_file.exists()
+        self._check_one_place()
+        stores = list(existing_stores(self.data, self.server))
+        fresh = not any(is_ledger for _, is_ledger in stores)
+        made_with = next((name for name, _ in stores), None)
         _make_directory(self.data)
         # (1) Keys come first, each durable before the next file: a store without its keys was never ours to finish.
         if self.kek_text is None:
-            self._make_key(KEK_FILE, new_kek_text)
+            self._make_key(KEK_FILE, new_kek_text, made_with)
         kek = self.kek()
-        self._make_key(SIGNING_KEY_FILE, lambda: _new_signer(origin).encode())
+        self._make_key(SIGNING_KEY_FILE, lambda: _new_signer(origin).encode(), made_with)
         signer = self.signer()
         if origin is not None and signer.name != origin:
             raise Invalid("origin", f"the signing key here is for {signer.name}; use that, or another directory")
         # (2) The stores: the first process to come names the ledger, others find it named.
-        create_ledger(self.data, origin=signer.name, kek=kek, signer=signer, guard=self.guard)
+        create_ledger(self.data, origin=signer.name, kek=kek, signer=signer, guard=self.guard, server=self.server)
         self.open().close()
         return fresh
 
-    def _make_key(self, name: str, text: Callable[[], str]) -> None:
+    def _make_key(self, name: str, text: Callable[[], str], made_with: str | None) -> None:
         path = self.data / name
         if os.path.lexists(path):
             return
-        for store in (KEYS_FILE, LEDGER_FILE):
-            if (self.data / store).exists():
-                raise StorageError(
-                    f"{path}: is missing, but {store} was made with it; restore it from where you keep its copy"
-                )
+        if made_with is not None:
+            raise StorageError(
+                f"{path}: is missing, but {made_with} was made with it; restore it from where you keep its copy"
+            )
         _write_once(path, text() + "\n")
 
 
@@ -142,6 +173,7 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
         data=chosen,
         guard=Path(guard) if guard else chosen / GUARD_FILE,
         kek_text=environ.get("PROOFTRAIL_KEK") or None,
+        server=_server(environ),
         limits=_limits(environ),
         terms=_terms(environ),
     )
@@ -160,6 +192,19 @@ def _directory(path: Path) -> Path:
         # SQLite takes names in UTF-8 only.
         raise StorageError("the data directory has a name that is not UTF-8; name another one") from None
     return path
+
+
+def _server(environ: Mapping[str, str]) -> Server | None:
+    named = {field: environ.get(f"PROOFTRAIL_{field.upper()}") or None for field in Server.__struct_fields__}
+    given = {field: text for field, text in named.items() if text is not None}
+    if "dsn" not in given:
+        if given:
+            raise StorageError(f"PROOFTRAIL_{next(iter(given)).upper()} needs PROOFTRAIL_DSN beside it")
+        return None
+    try:
+        return Server(**given)
+    except Invalid as error:
+        raise StorageError(f"PROOFTRAIL_SCHEMA: {error.evidence['why']}") from None
 
 
 def _limits(environ: Mapping[str, str]) -> Limits:

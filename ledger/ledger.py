@@ -48,8 +48,9 @@ from ledger.storage.key_table import KeyTable
 from ledger.storage.server import Server
 from ledger.storage.sqlite import SqliteEngine
 from ledger.storage.sqlite_keys import SqliteKeyTable
-from ledger.tlog.checkpoint import open_checkpoint
+from ledger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.tlog.files import LogFiles
+from ledger.tlog.merkle import EMPTY_ROOT
 from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
 from ledger.tlog.tree import Tree
@@ -394,8 +395,9 @@ class Ledger:
             self._erasures_done = end
 
     def _on_committed(self, rows: Sequence[EventRow], size: int) -> None:
+        """Take in that the log grew: by `rows`, or, when they do not reach up to `size`, by what others appended."""
         self._boundaries.grown(rows, size)
-        if self._destroyed.grown(rows, size):
+        if self._destroyed.grown(rows, size) or self._size + len(rows) != size:
             self._erasures_recorded = size
         with self._grown:
             self._size = size
@@ -468,6 +470,9 @@ class _Attempt:
         assert self._receipt is not None
         if self._replay is not None:
             self._raise_again(*self._replay)
+            if any(parse(entry).type == KeyDestroyed.TOPIC for entry in self._receipt.entries):
+                # Whoever recorded it may have been cut off before it was carried out.
+                self._ledger.carry_out_erasures()
         if self._refusal is not None:
             self._refusal.index = self._receipt.first
             raise self._refusal
@@ -543,11 +548,29 @@ def create_ledger(
         kept.close()
 
 
+def existing_stores(data: Path, server: Server | None = None) -> Iterator[tuple[str, bool]]:
+    """Yield what there is of a ledger, the data keys first: its name, and whether it is the log itself."""
+    if server is None:
+        for name in (KEYS_FILE, LEDGER_FILE):
+            if (data / name).exists():
+                yield name, name == LEDGER_FILE
+        return
+    with _driver():
+        from ledger.storage.postgres import PostgresEngine
+        from ledger.storage.postgres_keys import PostgresKeyTable
+    if PostgresKeyTable.exists(server):
+        yield f"schema {server.keys_schema}", False
+    if PostgresEngine.exists(server):
+        yield f"schema {server.schema}", True
+
+
 def _create_on(server: Server, kek: bytes, signer: Signer, guard: Guard) -> None:
     """Make key store and ledger on a server, or join the ones that are there. Others may be recording meanwhile."""
     with _driver():
         from ledger.storage.postgres import PostgresEngine
         from ledger.storage.postgres_keys import PostgresKeyTable
+    # The log is looked for first: whoever makes both at the same time makes the keys before it. So where a log is, its
+    # key store was finished; one that is not is a copy that was cut off.
     fresh = not PostgresEngine.exists(server)
     if not fresh and not PostgresKeyTable.exists(server):
         # An empty one in its place would hide the loss: values would read as missing, idempotency keys as new.
@@ -561,12 +584,20 @@ def _create_on(server: Server, kek: bytes, signer: Signer, guard: Guard) -> None
         # Whoever records holds the server's lock before the guard's: here too.
         with engine.begin() as transaction, guard.lock():
             transaction.commit()
-            last = engine.checkpoint()
-            if last is not None and guard.read() is None:
-                open_checkpoint(last[1], signer.verifier, engine.origin)
-                guard.write(last[1])
+            if guard.read() is None:
+                # Of an empty log too: others may record before this host does, and find its guard no younger than it.
+                guard.write(_last_note(engine, signer))
     finally:
         engine.close()
+
+
+def _last_note(engine: Engine, signer: Signer) -> bytes:
+    """Return the last signed checkpoint of a log, of an empty one a fresh one."""
+    last = engine.checkpoint()
+    if last is None:
+        return sign_checkpoint(Checkpoint(engine.origin, 0, EMPTY_ROOT), signer)
+    open_checkpoint(last[1], signer.verifier, engine.origin)
+    return last[1]
 
 
 def _check_signer(engine: Engine, signer: Signer, place: str) -> None:

@@ -313,7 +313,7 @@ class Sequencer:
                 ticket.settle(None, busy)
             return None
         except Exception as error:
-            if self._engine.recovers and isinstance(error, StorageError):
+            if self._engine.recovers and isinstance(error, StorageError) and not isinstance(error, Stopped):
                 # The server knows whether the batch is durable; the next one begins with reading what it has.
                 self._current = False
                 for ticket in batch:
@@ -353,6 +353,7 @@ class Sequencer:
             if not self._current or transaction.head.size != self._tree.size:
                 # Another process appended since our last transaction, or ours was cut off.
                 self._load(transaction.head)
+                self._committed((), transaction.head.size)
             self._check_guard(transaction.head)
             # New keys are durable before the first event under them. A crash after this leaves unused keys.
             lost = self._keys.persist([key for append in appends for key in append.new_keys])
@@ -376,12 +377,19 @@ class Sequencer:
             # Durable from here. A crash now leaves the guard one transaction behind: the next start sees that the
             # tree extends it and goes on. Nobody has been told yet, so nothing acknowledged depends on the guard.
             self._tree.commit()
-            self._guard.write(note)
-            self._guarded = note
+            self._keep(note)
         self._heads.update(pending.heads)
         self.view = TreeView(self._tree)
         self._committed(pending.rows, size)
         return [Committed(*o, note, self.view) if isinstance(o, tuple) else o for o in outcomes]
+
+    def _keep(self, note: bytes) -> None:
+        try:
+            self._guard.write(note)
+        except StorageError as error:
+            # This disk, not the server: whatever the engine can do about its own failures, only a restart mends this.
+            raise Stopped(str(error)) from error
+        self._guarded = note
 
     def _decide(
         self, transaction: Transaction, appends: Sequence[Append], lost: set[KeyId]

@@ -9,7 +9,6 @@ import typer
 from api.cli.options import DataOption, JsonOption
 from api.cli.output import Output, path_text
 from api.settings import KEK_FILE, SIGNING_KEY_FILE, read_settings
-from ledger.errors import StorageError
 from ledger.ledger import public_key
 from ledger.vocabulary import new_id
 
@@ -35,6 +34,11 @@ def init(
 
     Keep a copy of the two key files elsewhere: without kek the personal values cannot be read, without signing-key
     nothing can be recorded. The copy of kek is what makes a backup readable, so do not keep it with the backups.
+
+    With PROOFTRAIL_DSN the ledger lies on PostgreSQL, in the schema PROOFTRAIL_SCHEMA (default: records); keys and
+    guard stay in the directory. Run it on another host, with copies of the two key files, to record there too; run it
+    again after an update of the program, to bring the schema forward. PROOFTRAIL_OWNER_DSN is the login that may make
+    roles and schemas, when the application's may not.
     """
     output = Output(as_json)
     settings = read_settings(data)
@@ -44,7 +48,8 @@ def init(
     if as_json:
         output.document({"created": made, "data": path_text(settings.data), "origin": name, "key": verifier})
         return
-    output.say(f"{'Made' if made else 'There is already'} the ledger {name} in {settings.data}", "bold")
+    place = settings.data if settings.server is None else f"schema {settings.server.schema}"
+    output.say(f"{'Made' if made else 'There is already'} the ledger {name} in {place}", "bold")
     if settings.kek_text is None:
         output.say(f"  {settings.data / KEK_FILE}: opens the personal values; keep a copy elsewhere")
     output.say(f"  {settings.data / SIGNING_KEY_FILE}: signs the log; keep a copy elsewhere")
@@ -59,9 +64,8 @@ def key(data: DataOption = None, as_json: JsonOption = False) -> None:
     """
     output = Output(as_json)
     settings = read_settings(data)
-    if not settings.ledger_file.exists():
-        raise StorageError(f"{settings.data}: there is no ledger here; make one with: prooftrail init")
-    verifier = public_key(settings.data)
+    settings.check_is_there()
+    verifier = public_key(settings.data, settings.server)
     if as_json:
         output.document({"origin": verifier.name, "key": str(verifier)})
     else:

@@ -79,7 +79,7 @@ class PostgresKeyTable(KeyTable):
 
     @classmethod
     def exists(cls, server: Server) -> bool:
-        """Whether there is a schema of that name with anything in it."""
+        """Whether there is one already. Raises StorageError for a schema that is not ours."""
         return _schema(server).exists()
 
     def close(self) -> None:

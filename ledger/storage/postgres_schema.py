@@ -118,11 +118,17 @@ class Schema:
         self._kind = kind
 
     def exists(self) -> bool:
-        """Whether there is a schema of that name with anything in it."""
+        """Whether there is a schema of that name and kind. Raises StorageError for one that is not ours."""
         connection = self._sessions.connect()
         try:
             with storage_errors(self._sessions.place):
-                return bool(_relations(connection, self._schema))
+                owner = _owner(connection, self._schema)
+                if owner not in (None, OWNER_ROLE):
+                    raise StorageError(_wrong_owner(self._sessions.place, self._schema, owner))
+                if owner is None:
+                    return False
+                _act_as_owner(connection)
+                return bool(applied(connection, self._schema, self._kind, place=self._sessions.place))
         finally:
             connection.close()
 
@@ -148,6 +154,7 @@ class Schema:
                 with connection.transaction():
                     connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (LOCK_CLASS, lock_key(self._schema)))
                     self._forward(connection, first_rows, parameters, upto)
+                connection.execute("RESET ROLE")
                 _let_act_as(connection, role, user_of)
                 if role == APP_ROLE:
                     # Whoever records also keeps what is read, in schemas that this role makes and drops.
@@ -165,7 +172,7 @@ class Schema:
             connection.execute(create.format(sql.Identifier(self._schema), sql.Identifier(OWNER_ROLE)))
         elif owner != OWNER_ROLE:
             raise StorageError(_wrong_owner(self._sessions.place, self._schema, owner))
-        connection.execute(sql.SQL("SET LOCAL ROLE {}").format(sql.Identifier(OWNER_ROLE)))
+        _act_as_owner(connection)
         done = applied(connection, self._schema, self._kind, place=self._sessions.place)
         name = sql.Identifier(self._schema)
         for step in steps(self._kind)[done:upto]:
@@ -281,6 +288,10 @@ def _make_roles(connection: Connection) -> None:
     able = connection.execute("SELECT pg_has_role(%s, 'MEMBER')", (OWNER_ROLE,)).fetchone()
     if able == (False,):
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(OWNER_ROLE)))
+
+
+def _act_as_owner(connection: Connection) -> None:
+    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER_ROLE)))
 
 
 def _let_act_as(connection: Connection, role: str, dsn: str) -> None:
