@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
-from time import perf_counter
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -22,6 +21,7 @@ from eventsourcing.persistence import Tracking
 from eventsourcing.projection import Projection, ProjectionRunner
 from eventsourcing.sqlite import SQLiteTrackingRecorder
 
+from benchmarks.rounds import Clock, Spent
 from ledger import Ledger
 from ledger.entry import Entry, event_of, parse
 from projections import projection as ours
@@ -104,21 +104,21 @@ class Rows(Projection[Tables]):
             self.done.set()
 
 
-def rebuild(ledger: Ledger, projections: Sequence[ours.Projection], events: int) -> tuple[float, dict[str, int]]:
-    """Project the first `events` entries; return the seconds, and how many rows each table has."""
+def rebuild(ledger: Ledger, projections: Sequence[ours.Projection], events: int) -> tuple[Spent, dict[str, int]]:
+    """Project the first `events` entries; return what it took, and how many rows each table has."""
     Entries.recorded = InMemoryDCBRecorder()
     Entries.recorded.append([_dcb_event(stored.entry) for stored in ledger.engine.entries(0, events)])
     Tables.projections = projections
     Rows.last, Rows.done = events, threading.Event()
     env = {"ROWS_PERSISTENCE_MODULE": "eventsourcing.sqlite", "ROWS_SQLITE_DBNAME": ":memory:"}
-    started = perf_counter()
+    clock = Clock()
     runner = ProjectionRunner(application_class=Entries, projection_class=Rows, view_class=Tables, env=env)
     with runner:
         while not Rows.done.wait(0.1):
             assert not runner.is_interrupted.is_set(), "the library's runner stopped"
-        seconds = perf_counter() - started
+        spent = clock.read()
         counts = {table: runner.view.count(table) for table in TABLES}
-    return seconds, counts
+    return spent, counts
 
 
 # The tables whose rows are counted on both sides.

@@ -53,6 +53,8 @@ class Boundaries:
                 self._by_tag.clear()
                 self._events = 0
             self._position = size
+            if not self._by_tag:
+                return
             for row in rows:
                 for tag, _ in row.tags:
                     items = self._by_tag.get(tag)

@@ -36,13 +36,15 @@ def encode(value: object, field: str = "value", *, nested_names: bool = True) ->
     Raises Invalid for a float, an integer beyond ±(2^53-1), NUL, a lone surrogate, an object name outside the Basic
     Multilingual Plane, or nesting deeper than 32. RFC 8785.
     """
-    _check(value, field, 0, nested_names)
-    return _encoder.encode(value)
+    if type(value) is str:
+        check_text(value, field)
+    else:
+        _check(value, field, 0, nested_names)
+    return encode_trusted(value)
 
 
-def encode_trusted(value: object) -> bytes:
-    """Return the canonical JSON of a value that is already known to be plain: no checks, for the hot path."""
-    return _encoder.encode(value)
+encode_trusted: Final = _encoder.encode
+"""Return the canonical JSON of a value that is already known to be plain: no checks, for the hot path."""
 
 
 def check_text(text: str, field: str) -> str:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
 from ledger import canonical
 from ledger.errors import EntryTooLarge, Invalid, Tampered
-from ledger.events import BY_TOPIC, Event, Withheld, upcaster
+from ledger.events import BY_TOPIC, SEALED, Event, Withheld, upcaster
 from ledger.vocabulary import EventId, Tag
 
 # An entry bundle gives each entry a 16-bit length (C2SP tlog-tiles, "Log Entries").
@@ -59,9 +60,10 @@ class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 _decoder = msgspec.json.Decoder(Entry)
 _plain = msgspec.json.Decoder(dict[str, Any])
+_set = msgspec.structs.force_setattr
 
 
-class Draft(msgspec.Struct, frozen=True):
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """An event on its way in: all of the entry that does not depend on its place in the log.
 
     `tags` sorted and unique; `head` is the entry's bytes up to the index, `sealed` the object of commitments.
@@ -94,12 +96,15 @@ def draft(*, id: EventId, type: str, tags: Sequence[Tag], data: bytes, sealed: M
     return Draft(
         id=id,
         type=type,
-        type_text=canonical.encode_trusted(type),
+        type_text=_type_text(type),
         tags=unique,
         tag_texts=tuple(map(canonical.encode_trusted, unique)),
         head=b'{"data":%b,"id":"%b"' % (data, id.encode()),
         sealed=canonical.encode_trusted(sealed),
     )
+
+
+_type_text = lru_cache(256)(canonical.encode_trusted)
 
 
 def link(tag: bytes, n: int, prev: int | None) -> bytes:
@@ -154,19 +159,20 @@ def event_of(entry: Entry) -> Event:
     if cls is None:
         raise Tampered(f"entry {entry.index}", "is of a type that this version does not know")
     try:
-        if cls.VERSION > 1:
-            event = msgspec.convert(_upcast(cls, _plain.decode(entry.data)), cls)
-        else:
+        if cls.VERSION == 1:
             event = _data_decoders[entry.type].decode(entry.data)
+        elif (data := bytes(entry.data)).endswith(mark := b',"v":%d}' % cls.VERSION):
+            # Of today's version, as most are, and `v` its last member: without it nothing is left to turn.
+            event = _data_decoders[entry.type].decode(data[: -len(mark)] + b"}")
+        else:
+            event = msgspec.convert(_upcast(cls, _plain.decode(data)), cls)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Tampered(f"entry {entry.index}", f"its data does not fit its type ({type(error).__name__})") from None
-    if entry.sealed or event.PERSONAL:
-        for name in event.PERSONAL:
-            msgspec.structs.force_setattr(event, name, Withheld.SEALED if name in entry.sealed else None)
-        if event.PERSONAL_MAP is not None:
-            prefix = event.PERSONAL_MAP + "."
-            values = {name.removeprefix(prefix): Withheld.SEALED for name in entry.sealed}
-            msgspec.structs.force_setattr(event, event.PERSONAL_MAP, values)
+    for name in cls.PERSONAL:
+        _set(event, name, SEALED if name in entry.sealed else None)
+    if entry.sealed and cls.PERSONAL_MAP is not None:
+        start = len(cls.PERSONAL_MAP) + 1
+        _set(event, cls.PERSONAL_MAP, {name[start:]: SEALED for name in entry.sealed})
     return event
 
 
@@ -190,11 +196,16 @@ def with_values(event: Event, values: Mapping[str, Any]) -> Event:
 
 def personal_values(event: Event) -> dict[str, Any]:
     """Return what must be sealed: sealed field name → value. A value that is None is absent."""
-    values = {name: getattr(event, name) for name in event.PERSONAL}
+    values: dict[str, Any] = {}
+    for name in event.PERSONAL:
+        if (value := getattr(event, name)) is not None:
+            values[name] = value
     if event.PERSONAL_MAP is not None:
-        values |= {f"{event.PERSONAL_MAP}.{name}": value for name, value in getattr(event, event.PERSONAL_MAP).items()}
-    assert not any(isinstance(value, Withheld) for value in values.values()), event.TOPIC
-    return {name: value for name, value in values.items() if value is not None}
+        for name, value in getattr(event, event.PERSONAL_MAP).items():
+            if value is not None:
+                values[f"{event.PERSONAL_MAP}.{name}"] = value
+    assert Withheld not in map(type, values.values()), event.TOPIC
+    return values
 
 
 def format_moment(moment: datetime) -> str:

@@ -81,7 +81,7 @@ else:
             return Annotated[Any, _PERSONAL]
 
 
-class Actor(msgspec.Struct, frozen=True):
+class Actor(msgspec.Struct, frozen=True, gc=False):
     """Who acts: an opaque id, never a name or an address, and the role in which they act."""
 
     id: ActorId

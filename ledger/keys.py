@@ -34,7 +34,7 @@ _KEK_PREFIX: Final = "prooftrail-kek-v1:"
 _CHECK: Final = "kek"
 
 
-class KeyScope(msgspec.Struct, frozen=True):
+class KeyScope(msgspec.Struct, frozen=True, gc=False):
     """What one data key is for."""
 
     subject_id: SubjectId
@@ -42,7 +42,7 @@ class KeyScope(msgspec.Struct, frozen=True):
     retention_class: RetentionClass
 
 
-class DataKey(msgspec.Struct, frozen=True):
+class DataKey(msgspec.Struct, frozen=True, gc=False):
     """A data key: its public id, its scope, and 32 secret bytes that never leave the process."""
 
     id: KeyId
@@ -101,6 +101,10 @@ class KeyStore:
 
     def obtain(self, scope: KeyScope) -> DataKey:
         """Return the key of a scope, a new one if there is none. A new one is not durable before `persist`."""
+        # Without the lock: who has a known key to seal with does not wait for new ones on their way to disk.
+        key = self._by_scope.get(scope)
+        if key is not None:
+            return key
         with self._lock:
             key = self._by_scope.get(scope) or self._load_scope(scope)
             if key is None:

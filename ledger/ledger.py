@@ -41,7 +41,7 @@ from ledger.events import Actor, Event, KeyDestroyed, Withheld
 from ledger.keys import DataKey, KeyScope, KeyStore
 from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
-from ledger.sequencer import Append, Committed, Outcome, Sequencer, Ticket
+from ledger.sequencer import Append, Committed, Outcome, Sequencer
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import MAX_KEPT_BYTES, Guard
 from ledger.storage.key_table import KeyTable
@@ -55,7 +55,7 @@ from ledger.tlog.note import Signer, Verifier, is_name
 from ledger.tlog.proof import LogProof
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
-from ledger.vocabulary import EventId, KeyId, Tag, check_id, key_tag, new_id
+from ledger.vocabulary import EventId, KeyId, check_id, key_tag, new_id
 
 # A conflict means that somebody else in the same boundary won; ten in a row mean that the caller should know.
 MAX_ATTEMPTS: Final = 10
@@ -157,13 +157,10 @@ class Ledger:
 
     async def arecord(self, command: Command, actor: Actor, *, idempotency_key: str | None = None) -> Receipt:
         """The same as `record` without blocking the event loop: decided in a worker thread, awaited here."""
-        loop = asyncio.get_running_loop()
         attempt = _Attempt(self, command, actor, idempotency_key)
         while (append := await asyncio.to_thread(attempt.prepare)) is not None:
-            settled: asyncio.Future[Ticket] = loop.create_future()
             try:
-                self._sequencer.submit(append, partial(_settle_in, loop, settled))
-                attempt.succeed((await asyncio.shield(settled)).outcome())
+                attempt.succeed(await self.aappend(append))
             except Conflict as conflict:
                 attempt.fail(conflict)
         return await asyncio.to_thread(attempt.receipt) if attempt.erases else attempt.receipt()
@@ -171,6 +168,10 @@ class Ledger:
     def append(self, append: Append) -> Outcome:
         """Record prepared events: the low door, for the `eventsourcing` recorder and for measuring."""
         return self._sequencer.submit(append).wait()
+
+    async def aappend(self, append: Append) -> Outcome:
+        """The same as `append` without blocking the event loop."""
+        return await self._sequencer.submit(append, asyncio.get_running_loop())
 
     def decide(self, command: Command, actor: Actor, *, fresh: bool = True) -> tuple[CommandSlice, int]:
         """Read a command's boundary, fold it and decide, recording nothing. Returns the slice and the position read.
@@ -197,7 +198,7 @@ class Ledger:
             event = fact.decision
             event_id = EventId(new_id())
             values = personal_values(event)
-            tags = list(map(Tag, fact.tags))
+            tags: list[Any] = [*fact.tags]
             commitments: dict[str, str] = {}
             sealed: list[Box] = []
             if values:
@@ -663,14 +664,3 @@ def open_ledger(
         for part in opened:
             part.close()
         raise
-
-
-def _settle_in(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Ticket], ticket: Ticket) -> None:
-    def resolve() -> None:
-        # The caller may have gone away; what it asked for is recorded all the same.
-        if not future.done():
-            future.set_result(ticket)
-
-    # A loop that is closed has nobody left to tell; the sequencer goes on for all others.
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(resolve)

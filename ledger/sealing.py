@@ -10,10 +10,9 @@ box moved to another event or subject does not open. `formats.md`, "Field commit
 from __future__ import annotations
 
 import hashlib
-import hmac
 import os
-from base64 import urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from binascii import b2a_base64
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -27,11 +26,12 @@ from ledger.vocabulary import EventId, KeyId
 SALT_BYTES: Final = 16
 NONCE_BYTES: Final = 12
 _DOMAIN: Final = b"prooftrail/field/v1\x00"
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 Random = Callable[[int], bytes]
 
 
-class SealedField(msgspec.Struct, frozen=True, array_like=True):
+class SealedField(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A field as it lies in its box: the salt, and the value's bytes (canonical JSON, or raw when `raw`)."""
 
     salt: bytes
@@ -43,7 +43,7 @@ class SealedField(msgspec.Struct, frozen=True, array_like=True):
         return self.value if self.raw else msgspec.json.decode(self.value)
 
 
-class Box(msgspec.Struct, frozen=True):
+class Box(msgspec.Struct, frozen=True, gc=False):
     """A sealed row: which key it is under, and nonce ‖ ciphertext."""
 
     key_id: KeyId
@@ -61,7 +61,7 @@ def commitment(salt: bytes, name: str, value: bytes) -> bytes:
 
 def encode_digest(digest: bytes) -> str:
     """Return 32 bytes as base64url without padding, as they stand in an entry."""
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return b2a_base64(digest, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 def seal(
@@ -86,9 +86,15 @@ def seal(
 
 
 def open_box(
-    box: Box, commitments: Mapping[str, str], *, ledger: str, event_id: EventId, key: bytes
+    box: Box,
+    commitments: Mapping[str, str],
+    *,
+    ledger: str,
+    event_id: EventId,
+    key: bytes,
+    only: Collection[str] | None = None,
 ) -> dict[str, SealedField]:
-    """Return the fields of a box, each matching its commitment in the entry.
+    """Return the fields of a box, or those in `only`, each matching its commitment in the entry.
 
     Raises Tampered when the box does not open here, or holds a value that is not the one committed to.
     """
@@ -99,11 +105,12 @@ def open_box(
         fields = _unpacker.decode(packed)
     except (InvalidTag, ValueError):
         raise Tampered(step, "does not open under its key for this event") from None
+    if only is not None:
+        fields = {name: field for name, field in fields.items() if name in only}
     for name, field in fields.items():
-        # Compared as text: a commitment has one spelling, so another one never matches.
-        if not hmac.compare_digest(
-            commitments.get(name, "").encode(), encode_digest(commitment(field.salt, name, field.value)).encode()
-        ):
+        # Compared as text: a commitment has one spelling, so another one never matches. It is public: no secret is
+        # told by how long this takes.
+        if commitments.get(name) != encode_digest(commitment(field.salt, name, field.value)):
             raise Tampered(step, f"field {name} does not match its commitment")
     return fields
 

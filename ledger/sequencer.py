@@ -11,12 +11,13 @@ knows what it has: after a failure there the log is taken up again as it says, b
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -76,7 +77,11 @@ class Append(msgspec.Struct, frozen=True):
     idempotency: tuple[bytes, bytes] | None = None  # keyed digests of the key and of the content
 
     def size_bytes(self) -> int:
-        return sum(len(box.bytes) for boxes in self.boxes for box in boxes)
+        size = 0
+        for boxes in self.boxes:
+            for box in boxes:
+                size += len(box.bytes)
+        return size
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -102,34 +107,63 @@ Outcome = Committed | Replayed
 
 
 class Ticket:
-    """A place in the queue: `wait` in a thread, or be called back (in the sequencer's thread: be quick)."""
+    """A place in the queue: `wait` in a thread, or await it in the event loop that it was taken for."""
 
-    __slots__ = ("_done", "_error", "_lock", "_outcome", "append")
+    __slots__ = ("_error", "_future", "_lock", "_loop", "_outcome", "append")
 
-    def __init__(self, append: Append, done: Callable[[Ticket], None] | None = None) -> None:
+    def __init__(self, append: Append, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.append = append
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
-        self._done = done
+        self._loop = loop
+        self._future: asyncio.Future[None] | None = None if loop is None else loop.create_future()
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def wait(self) -> Outcome:
         """Block until the append is durable and return what became of it; raise why it was not recorded."""
         self._lock.acquire()
-        return self.outcome()
+        return self._result()
 
-    def outcome(self) -> Outcome:
+    def __await__(self) -> Generator[Any, None, Outcome]:
+        """The same without blocking the loop. Who stops waiting undoes nothing."""
+        assert self._future is not None
+        yield from self._future
+        return self._result()
+
+    def _result(self) -> Outcome:
         if self._error is not None:
             raise self._error
         assert self._outcome is not None
         return self._outcome
 
-    def settle(self, outcome: Outcome | None, error: Exception | None = None) -> None:
-        self._outcome, self._error = outcome, error
-        self._lock.release()
-        if self._done is not None:
-            self._done(self)
+    def settle(self, outcome: Outcome | LedgerError) -> None:
+        """Note what became of it; nobody is told before `wake`."""
+        if isinstance(outcome, LedgerError):
+            self._error = outcome
+        else:
+            self._outcome = outcome
+
+    @staticmethod
+    def wake(tickets: Iterable[Ticket]) -> None:
+        """Tell whoever waits for these: each loop is woken once for all of its tasks."""
+        in_loops: dict[asyncio.AbstractEventLoop, list[Ticket]] = {}
+        for ticket in tickets:
+            if ticket._loop is None:
+                ticket._lock.release()
+            else:
+                in_loops.setdefault(ticket._loop, []).append(ticket)
+        for loop, its in in_loops.items():
+            # A loop that is closed has nobody left to tell; the sequencer goes on for all others.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_resolve, its)
+
+
+def _resolve(tickets: Iterable[Ticket]) -> None:
+    for ticket in tickets:
+        # A task that was cancelled has gone; what it asked for is recorded all the same.
+        if ticket._future is not None and not ticket._future.done():
+            ticket._future.set_result(None)
 
 
 class _Queue:
@@ -198,9 +232,9 @@ class _Pending:
         for tag in item.tags:
             if tag not in self.heads:
                 return False
+        wanted = set(item.tags)
         return any(
-            (not item.types or draft.type in item.types) and all(tag in draft.tags for tag in item.tags)
-            for draft in self._drafts
+            (not item.types or draft.type in item.types) and wanted.issubset(draft.tags) for draft in self._drafts
         )
 
 
@@ -262,11 +296,14 @@ class Sequencer:
         elif self._stopped is None:
             self._stopped = StorageError("the ledger is closed")
 
-    def submit(self, append: Append, done: Callable[[Ticket], None] | None = None) -> Ticket:
-        """Queue an append. Raises Busy when the queue is full and Stopped after a failure; then nothing was queued."""
+    def submit(self, append: Append, loop: asyncio.AbstractEventLoop | None = None) -> Ticket:
+        """Queue an append, to be waited for in a thread, or in a task of `loop`.
+
+        Raises Busy when the queue is full and Stopped after a failure; then nothing was queued.
+        """
         assert append.drafts
         assert len(append.boxes) == len(append.drafts)
-        ticket = Ticket(append, done)
+        ticket = Ticket(append, loop)
         # Under the lock nothing is queued behind the last look that the closing thread takes.
         with self._submitting:
             if self._stopped is not None:
@@ -309,32 +346,27 @@ class Sequencer:
             outcomes = self._commit([ticket.append for ticket in batch])
         except Busy as busy:
             # Another process holds the store: nothing was begun, and nothing is in doubt.
-            for ticket in batch:
-                ticket.settle(None, busy)
-            return None
+            outcomes = [busy] * len(batch)
         except Exception as error:
-            if self._engine.recovers and isinstance(error, StorageError) and not isinstance(error, Stopped):
-                # The server knows whether the batch is durable; the next one begins with reading what it has.
-                self._current = False
-                for ticket in batch:
-                    ticket.settle(None, error)
-                return None
-            # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a restart
-            # has read the file again. Our own bugs end here too, rather than in a thread that dies in silence.
-            self._stopped = error
-            return self._refuse(batch)
+            if not self._engine.recovers or not isinstance(error, StorageError) or isinstance(error, Stopped):
+                # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a
+                # restart has read the file again. Our own bugs end here too, rather than in a thread that dies in
+                # silence.
+                self._stopped = error
+                return self._refuse(batch)
+            # The server knows whether the batch is durable; the next one begins with reading what it has.
+            self._current = False
+            outcomes = [error] * len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                ticket.settle(None, outcome)
-            else:
-                ticket.settle(outcome)
-        return None
+            ticket.settle(outcome)
+        return Ticket.wake(batch)
 
-    def _refuse(self, batch: Iterable[Ticket]) -> None:
+    def _refuse(self, batch: Sequence[Ticket]) -> None:
         for ticket in batch:
             stopped = Stopped(f"not acknowledged: {self._stopped}")
             stopped.__cause__ = self._stopped
-            ticket.settle(None, stopped)
+            ticket.settle(stopped)
+        Ticket.wake(batch)
 
     # --- one transaction -------------------------------------------------------------------------------------
 
@@ -436,7 +468,7 @@ class Sequencer:
         rows: list[EventRow] = []
         changed: dict[Tag, TagHead] = {}
         index = self._tree.size
-        inside, committed = pending.heads, pending.committed
+        inside, committed, origin = pending.heads, pending.committed, self._origin
         for draft, boxes in zip(append.drafts, append.boxes, strict=True):
             tags: list[tuple[Tag, int]] = []
             links: list[bytes] = []
@@ -446,7 +478,7 @@ class Sequencer:
                 tags.append((tag, n))
                 links.append(link(text, n, last))
                 changed[tag] = (n, index)
-            entry = draft.entry(index, self._origin, recorded_at, links)
+            entry = draft.entry(index, origin, recorded_at, links)
             rows.append(EventRow(index, draft.type, entry, leaf_hash(entry), tags, boxes))
             index += 1
         return rows, changed
@@ -501,7 +533,7 @@ class Sequencer:
     def _fails_inside(condition: Condition, pending: _Pending) -> bool:
         if not condition.query:
             return bool(pending.rows)
-        return any(pending.matches(item) for item in condition.query)
+        return any(map(pending.matches, condition.query))
 
     # --- store, tree and guard agree -------------------------------------------------------------------------
 

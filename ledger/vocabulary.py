@@ -122,25 +122,24 @@ class ErasureOutcome(StrEnum):
 
 def new_id() -> str:
     """Return a fresh random id: UUID version 4, 122 random bits (RFC 9562 §5.4)."""
-    digits = bytearray(_random_bytes())
-    digits[6] = digits[6] & 0x0F | 0x40
-    digits[8] = digits[8] & 0x3F | 0x80
-    text = digits.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
-
-
-_POOL_IDS: Final = 256
-_pool: list[bytes] = []
-
-
-def _random_bytes() -> bytes:
-    """Return 16 random bytes of the system. Fetched for many ids at once: each fetch gives up the interpreter lock."""
     while True:
         try:
             return _pool.pop()
         except IndexError:
-            drawn = os.urandom(16 * _POOL_IDS)
-            _pool.extend(drawn[i : i + 16] for i in range(0, len(drawn), 16))
+            # For many ids at once: each fetch gives up the interpreter lock.
+            drawn = os.urandom(16 * _POOL_IDS).hex()
+            _pool.extend(_uuid4(drawn[i : i + 32]) for i in range(0, len(drawn), 32))
+
+
+_POOL_IDS: Final = 256
+_pool: list[str] = []
+# The two random bits of the digit that holds the variant.
+_VARIANTS: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
+
+def _uuid4(digits: str) -> str:
+    """Return the id of 32 random hexadecimal digits, of which 6 bits give way to version and variant."""
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{_VARIANTS[digits[16]]}{digits[17:20]}-{digits[20:]}"
 
 
 # A forked child must not draw the ids that its parent will draw.

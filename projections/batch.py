@@ -6,14 +6,15 @@ of error, and everything else goes on. An engine that fails is no poison: that i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, cast
 
 import msgspec
 
 from ledger import Ledger
-from ledger.entry import Entry, event_of
+from ledger.entry import event_of
 from ledger.errors import StorageError, Tampered
+from ledger.events import Event
 from projections.projection import Item, Projection, Read, schema
 from projections.storage.store import Generation, Row
 
@@ -25,6 +26,8 @@ _QUARANTINE: Final = (
 )
 
 _decode = msgspec.json.Decoder(Read).decode
+# A Read has all of an entry that `event_of` looks at.
+_event_of = cast(Callable[[Read], Event], event_of)
 
 
 class Applier:
@@ -83,8 +86,7 @@ class Applier:
                     continue
                 if entry.index != stored.index:
                     raise Tampered("entry", "stands at another index")
-                # It has all that `event_of` looks at.
-                item = Item(entry.index, entry.recorded_at, event_of(cast(Entry, entry)), entry)
+                item = Item(entry.index, entry.recorded_at, _event_of(entry), entry)
             except Exception as error:
                 quarantined += [(stored.index, self.projections[n].NAME, _name(error)) for n in receivers or everyone]
                 continue

@@ -38,8 +38,12 @@ def normal_form(kind: IdentifierKind, value: str) -> str:
     E-mail: NFKC, case folded, without invisible characters and outer space. Phone: its digits, and + in front.
     Personal code: its digits.
     """
-    text = _visible(unicodedata.normalize("NFKC", value)).strip()
+    plain = value.isascii() and value.isprintable()
+    # Most are: then composing changes nothing, and there is nothing invisible.
+    text = (value if plain else _visible(unicodedata.normalize("NFKC", value))).strip()
     if kind is IdentifierKind.EMAIL:
+        if plain:
+            return text.casefold()
         for _ in range(_MAX_ROUNDS):
             before, text = text, unicodedata.normalize("NFKC", _visible(text).casefold()).strip()
             if text == before:

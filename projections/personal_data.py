@@ -121,6 +121,9 @@ class _Version(msgspec.Struct, frozen=True, array_like=True):
         return self.valid_from or self.recorded_at, self.index
 
 
+# The sealed fields that identify a subject; what "value" is, its event says.
+_IDENTIFYING: Final = {"value": None} | {f"values.{name}": kind for name, kind in FIELDS.items()}
+
 _REGISTRATION: Final = """
 SELECT idx, recorded_at, role, client FROM subjects WHERE subject = ? AND idx < ? AND recorded_at <= ?
 """
@@ -220,13 +223,13 @@ class PersonalData(Projection):
                 key = keys.get(box.key_id)
                 if key is None:
                     continue
-                fields = sealing.open_box(box, entry.sealed, ledger=ledger.origin, event_id=entry.id, key=key.secret)
+                fields = sealing.open_box(
+                    box, entry.sealed, ledger=ledger.origin, event_id=entry.id, key=key.secret, only=_IDENTIFYING
+                )
                 for name, field in fields.items():
-                    found = kind if name == "value" else FIELDS.get(name.removeprefix("values."))
+                    found = kind or _IDENTIFYING[name]
                     value = field.plain()
-                    if found is None or not isinstance(value, str):
-                        continue
-                    if normal := normal_form(found, value):
+                    if found is not None and isinstance(value, str) and (normal := normal_form(found, value)):
                         rows.append((box.key_id, item.index, found, digest(self._secret, found, normal), subject_id))
         return rows
 

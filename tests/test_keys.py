@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import apsw
@@ -318,6 +319,13 @@ def test_more_keys_than_are_cached_are_all_there(keys: KeyStore, monkeypatch: py
         assert keys.get(key.id) == key
         assert keys.obtain(key.scope) == key
     assert keys.persist([key.id for key in made]) == set()
+
+
+def test_a_known_key_is_had_while_new_ones_are_on_their_way_to_disk(keys: KeyStore) -> None:
+    known = keys.obtain(scope())
+    keys.persist([known.id])
+    with keys._lock, ThreadPoolExecutor(1) as hand:
+        assert hand.submit(keys.obtain, scope()).result(10) == known
 
 
 def test_a_key_encryption_key_has_one_spelling() -> None:

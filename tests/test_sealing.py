@@ -123,6 +123,14 @@ def test_a_value_that_opens_but_was_not_committed_to_is_tampering() -> None:
         opened(other, {})
 
 
+def test_what_is_not_asked_for_is_neither_opened_nor_checked() -> None:
+    commitments, box = sealed({"a": "x", "b": "y"})
+    assert opened(box, commitments, only={"a"}).keys() == {"a"}
+    assert opened(box, commitments | {"b": "other"}, only={"a"}).keys() == {"a"}
+    with pytest.raises(Tampered):
+        opened(box, commitments | {"a": "other"}, only={"a"})
+
+
 @pytest.mark.parametrize("packed", [b"", b"\x00", b"\xc1", msgspec.msgpack.encode({"a": 1}), b"\x81" * 5_000])
 def test_a_box_that_holds_no_fields_is_tampering(packed: bytes) -> None:
     nonce = bytes(NONCE_BYTES)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -184,6 +185,34 @@ def test_commands_of_an_event_loop_share_transactions(bench: Bench) -> None:
         receipt.verify(bench.ledger.verifier, bench.ledger.origin)
     assert checkpoints(bench.ledger) < 200
     check_ledger(bench.ledger, 200)
+
+
+def test_appends_of_an_event_loop_and_of_threads_are_each_told_what_became_of_them(bench: Bench) -> None:
+    async def both() -> tuple[list[Any], Outcome]:
+        with held(bench.ledger):
+            asked = [
+                asyncio.ensure_future(bench.ledger.aappend(an_append("a", query=tagged("a"), after=0)))
+                for _ in range(3)
+            ]
+            in_thread = asyncio.ensure_future(asyncio.to_thread(bench.ledger.append, an_append("b")))
+            await asyncio.to_thread(until, lambda: waiting(bench.ledger) == 4)
+        return await asyncio.gather(*asked, return_exceptions=True), await in_thread
+
+    in_loop, other = asyncio.run(both())
+    assert sorted(type(outcome).__name__ for outcome in in_loop) == ["Committed", "Conflict", "Conflict"]
+    assert isinstance(other, Committed)
+    assert checkpoints(bench.ledger) == 2
+    check_ledger(bench.ledger, 3)
+
+
+def test_tasks_of_two_event_loops_share_transactions(bench: Bench) -> None:
+    async def some(name: str) -> list[Outcome]:
+        return await asyncio.gather(*(bench.ledger.aappend(an_append(f"{name}:{i}")) for i in range(50)))
+
+    with ThreadPoolExecutor(2) as hands:
+        outcomes = [outcome for found in hands.map(lambda name: asyncio.run(some(name)), "ab") for outcome in found]
+    assert sorted(o.first for o in outcomes if isinstance(o, Committed)) == list(range(100))
+    check_ledger(bench.ledger, 100)
 
 
 def test_tag_counters_run_on_inside_a_transaction_and_inside_an_append(bench: Bench) -> None:

@@ -20,7 +20,7 @@ from ledger.vocabulary import KeyId, Tag
 PAGE: Final = 1_000
 
 
-class QueryItem(msgspec.Struct, frozen=True):
+class QueryItem(msgspec.Struct, frozen=True, gc=False):
     """Matches events of any of `types` (all, when empty) that carry every one of `tags`."""
 
     types: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ Query = tuple[QueryItem, ...]
 """Matches an event that any item matches; an empty query matches every event."""
 
 
-class Stored(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """An entry as it lies in the store."""
 
     index: int
@@ -51,7 +51,7 @@ TagHead = tuple[int, int | None]
 NO_EVENTS: Final[TagHead] = (0, None)
 
 
-class EventRow(msgspec.Struct, frozen=True):
+class EventRow(msgspec.Struct, frozen=True, gc=False):
     """All that one event adds to the store."""
 
     index: int

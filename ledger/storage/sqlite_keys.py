@@ -21,6 +21,8 @@ from ledger.storage.key_table import KeyTable, WrappedKey
 
 _KEYS_AT_ONCE: Final = 64
 _VERSION: Final = 1
+# The keys of some hundred thousand people.
+_CACHE_KIB: Final = 65_536
 
 _SCHEMA: Final = """
 CREATE TABLE secrets (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) STRICT, WITHOUT ROWID;
@@ -39,7 +41,9 @@ class SqliteKeyTable(KeyTable):
     def __init__(self, path: Path, *, create: bool = False) -> None:
         self._path = path
         self.place = str(path)
-        self._connection = connect(path, application_id=KEYS_APPLICATION_ID, version=_VERSION, create=create)
+        self._connection = connect(
+            path, application_id=KEYS_APPLICATION_ID, version=_VERSION, create=create, cache_kib=_CACHE_KIB
+        )
         try:
             if create:
                 self._create()

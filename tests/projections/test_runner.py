@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -73,6 +74,21 @@ def test_following_equals_a_rebuild_whatever_the_batch(world: World, batch: int)
     assert world.asked.rebuild() == world.ledger.size()
     assert dump(world.asked) == followed
     assert len(followed["order_steps"]) > 20
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_rebuild_leaves_the_collector_of_circles_as_it_was(world: World, enabled: bool) -> None:
+    crowd(world.ledger, 20)
+    before = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        during: list[bool] = []
+        world.asked.rebuild(lambda *_: during.append(gc.isenabled()))
+        assert gc.isenabled() is enabled
+        assert not any(during)
+        assert during
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_a_follower_takes_in_what_is_recorded_meanwhile(world: World) -> None:
