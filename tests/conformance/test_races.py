@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,11 @@ def at_once(*jobs: Callable[[], Any]) -> list[Any]:
     return results
 
 
+def append_many(ledger: Ledger, count: int) -> None:
+    for _ in range(count):
+        append(ledger, "t")
+
+
 @pytest.fixture
 def ledgers(make_any_bench: MakeBench) -> Any:
     """A bench, and the same ledger opened three times, as by other processes."""
@@ -60,9 +66,7 @@ def test_of_two_that_decided_on_the_same_state_one_wins(ledgers: tuple[Bench, li
     bench, opened = ledgers
     for number in range(20):
         query = tagged(f"seat:{number}")
-        results = at_once(
-            *(lambda each=each: append(each, f"seat:{number}", query=query) for each in opened for _ in range(3))  # type: ignore[misc]
-        )
+        results = at_once(*(partial(append, each, f"seat:{number}", query=query) for each in opened for _ in range(3)))
         assert sum(isinstance(result, Committed) for result in results) == 1
         assert sum(isinstance(result, Conflict) for result in results) == len(results) - 1
     check_ledger(bench.ledger, 20)
@@ -82,7 +86,7 @@ def test_no_update_is_lost(ledgers: tuple[Bench, list[Ledger]]) -> None:
                 except Conflict:
                     continue
 
-    assert at_once(*(lambda each=each: add(each, 10) for each in opened for _ in range(2))) == [None] * 6  # type: ignore[misc]
+    assert at_once(*(partial(add, each, 10) for each in opened for _ in range(2))) == [None] * 6
     values = [row.index for row in bench.ledger.engine.tags() if row.tag.startswith("value:")]
     assert len(values) == 60
     assert sum(row.tag == "value:60" for row in bench.ledger.engine.tags()) == 1
@@ -90,7 +94,7 @@ def test_no_update_is_lost(ledgers: tuple[Bench, list[Ledger]]) -> None:
 
 
 def test_a_reader_that_tails_while_eight_write_misses_nothing(ledgers: tuple[Bench, list[Ledger]]) -> None:
-    bench, opened = ledgers
+    _, opened = ledgers
     each_writes = 60
     seen: list[int] = []
     done = threading.Event()
@@ -102,13 +106,9 @@ def test_a_reader_that_tails_while_eight_write_misses_nothing(ledgers: tuple[Ben
                 seen.append(stored.index)
                 position = stored.index + 1
 
-    def write(ledger: Ledger) -> None:
-        for _ in range(each_writes):
-            append(ledger, "t")
-
     reader = threading.Thread(target=tail)
     reader.start()
-    results = at_once(*(lambda n=n: write(opened[n % 2]) for n in range(WRITERS)))  # type: ignore[misc]
+    results = at_once(*(partial(append_many, opened[n % 2], each_writes) for n in range(WRITERS)))
     done.set()
     reader.join(60)
     assert results == [None] * WRITERS
@@ -118,7 +118,7 @@ def test_a_reader_that_tails_while_eight_write_misses_nothing(ledgers: tuple[Ben
 def test_a_subscriber_misses_nothing_of_what_other_instances_append(ledgers: tuple[Bench, list[Ledger]]) -> None:
     _, opened = ledgers
     with LedgerRecorder(opened[2]).subscribe() as subscription:
-        results = at_once(*(lambda n=n: [append(opened[n % 2], "t") for _ in range(20)] for n in range(4)))  # type: ignore[misc]
+        results = at_once(*(partial(append_many, opened[n % 2], 20) for n in range(4)))
         assert not [result for result in results if isinstance(result, Exception)]
         assert [next(subscription).position for _ in range(80)] == list(range(1, 81))
 
@@ -152,9 +152,7 @@ def test_a_conflict_inside_a_batch_fails_alone(any_bench: Bench) -> None:
 def test_one_idempotency_key_makes_one_event_whoever_asks(ledgers: tuple[Bench, list[Ledger]]) -> None:
     bench, opened = ledgers
     digests = (b"k" * 32, b"c" * 32)
-    results = at_once(
-        *(lambda each=each: each.append(an_append("t", idempotency=digests)) for each in opened for _ in range(5))  # type: ignore[misc]
-    )
+    results = at_once(*(partial(each.append, an_append("t", idempotency=digests)) for each in opened for _ in range(5)))
     assert sum(isinstance(result, Committed) for result in results) == 1
     assert not [result for result in results if isinstance(result, Exception)]
     with pytest.raises(IdempotencyMismatch):
@@ -163,7 +161,7 @@ def test_one_idempotency_key_makes_one_event_whoever_asks(ledgers: tuple[Bench, 
 
 
 def test_instances_that_take_turns_grow_their_trees_and_agree(ledgers: tuple[Bench, list[Ledger]]) -> None:
-    """Each sees what the others appended, over the borders of tiles, and its proofs hold under the others' checkpoints."""
+    """Each sees what the others appended, over the borders of tiles, and proves it under their checkpoints."""
     bench, opened = ledgers
     for number in range(90):
         outcome = append(opened[number % 3], "t", count=1 + number % 11)

@@ -1,4 +1,4 @@
-"""Schemas: the server refuses to change a fact, a schema brought forward is the one made today, all may start at once."""
+"""Schemas: the server refuses to change a fact; one brought forward is the one made today; all may start at once."""
 
 from __future__ import annotations
 
@@ -86,9 +86,14 @@ def test_the_applications_role_can_append_and_nothing_else(
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE {k}.data_keys SET wrapped = wrapped", "UPDATE {k}.secrets SET wrapped = wrapped", "DELETE FROM {k}.secrets",
-     "TRUNCATE {k}.data_keys", "SELECT * FROM {s}.events"],
-)  # fmt: skip
+    [
+        "UPDATE {k}.data_keys SET wrapped = wrapped",
+        "UPDATE {k}.secrets SET wrapped = wrapped",
+        "DELETE FROM {k}.secrets",
+        "TRUNCATE {k}.data_keys",
+        "SELECT * FROM {s}.events",
+    ],
+)
 def test_the_role_of_the_keys_can_add_and_destroy_keys_and_nothing_else(
     postgres: PostgresPlace, bench: Bench, statement: str
 ) -> None:
@@ -135,7 +140,8 @@ def test_an_older_schema_is_refused_until_it_is_brought_forward(postgres: Postgr
 @pytest.mark.parametrize(
     "statement",
     [
-        "CREATE TRIGGER t BEFORE INSERT ON {s}.events FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "CREATE TRIGGER t BEFORE UPDATE ON {s}.events FOR EACH ROW "
+        "EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "CREATE RULE r AS ON INSERT TO {s}.events DO ALSO NOTHING",
         "GRANT UPDATE ON {s}.events TO prooftrail_app",
         "GRANT DELETE ON {s}.events TO PUBLIC",
