@@ -12,12 +12,13 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import append, condition, history, memory, proof, rebuild, record, result, space, store, verify
+from benchmarks import append, condition, history, memory, proof, rebuild, record, result, server, space, store, verify
 from benchmarks.result import Result
 from ledger import Ledger
 
 QUICK_EVENTS = 20_000
 SMALL_EVENTS = 5_000
+SERVER_EVENTS = 100_000
 
 
 class Name(StrEnum):
@@ -29,6 +30,7 @@ class Name(StrEnum):
     CONDITION = "condition-common-tag"
     REBUILD = "rebuild"
     VERIFY = "verify"
+    SERVER = "postgres-reading"
     PROOF = "proof"
     BYTES = "bytes-per-event"
     MEMORY = "memory"
@@ -55,6 +57,7 @@ class Bench:
             Name.CONDITION: self._condition,
             Name.REBUILD: self._rebuild,
             Name.VERIFY: self._verify,
+            Name.SERVER: lambda: server.rows(self._built(min(self._events, SERVER_EVENTS)), rounds=3),
             Name.PROOF: self._proof,
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),

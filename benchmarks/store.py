@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from ledger import Actor, Ledger, create_ledger, open_ledger
+from ledger.copy import Place, copy_ledger
 from ledger.ledger import LEDGER_FILE
+from ledger.storage.server import Server
 from ledger.tlog.note import Signer
 from ledger.vocabulary import ActorId, Role, new_id
 
@@ -24,9 +26,14 @@ def create(data: Path) -> Ledger:
     return reopen(data)
 
 
-def reopen(data: Path) -> Ledger:
-    """Open a ledger that was made here."""
-    return open_ledger(data, kek=_KEK, signer=_SIGNER)
+def reopen(data: Path, server: Server | None = None) -> Ledger:
+    """Open a ledger that was made here, or copied to a server."""
+    return open_ledger(data, kek=_KEK, signer=_SIGNER, server=server)
+
+
+def copy(ledger: Ledger, place: Place) -> None:
+    """Copy a ledger that was made here."""
+    copy_ledger(ledger, place, kek=_KEK, signer=_SIGNER)
 
 
 def database(data: Path) -> Path:
