@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import append, condition, history, memory, proof, rebuild, record, result, server, space, store, verify
+from benchmarks import append, condition, history, memory, proof, rebuild, record, result, space, store, verify
 from benchmarks.result import Result
 from ledger import Ledger
 
@@ -30,10 +30,11 @@ class Name(StrEnum):
     CONDITION = "condition-common-tag"
     REBUILD = "rebuild"
     VERIFY = "verify"
-    SERVER = "postgres-reading"
     PROOF = "proof"
     BYTES = "bytes-per-event"
     MEMORY = "memory"
+    POSTGRES = "postgres"
+    POSTGRES_READING = "postgres-reading"
 
 
 class Bench:
@@ -49,18 +50,19 @@ class Bench:
         self._proofs = 20 if quick else 200
         self._reference_events = 2_000 if quick else 5_000
 
-    def run(self, name: Name) -> list[Result]:
-        measures: dict[Name, Callable[[], list[Result]]] = {
+    def run(self, name: Name) -> Iterable[Result]:
+        measures: dict[Name, Callable[[], Iterable[Result]]] = {
             Name.APPEND: self._append,
             Name.RECORD: self._record,
             Name.APPEND_LARGE: self._append_large,
             Name.CONDITION: self._condition,
             Name.REBUILD: self._rebuild,
             Name.VERIFY: self._verify,
-            Name.SERVER: lambda: server.rows(self._built(min(self._events, SERVER_EVENTS)), rounds=3),
+            Name.POSTGRES_READING: self._postgres_reading,
             Name.PROOF: self._proof,
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),
+            Name.POSTGRES: self._postgres,
         }
         return measures[name]()
 
@@ -92,6 +94,17 @@ class Bench:
     def _proof(self) -> list[Result]:
         with store.reopen(self._built(self._events)) as ledger:
             return proof.rows(ledger, count=self._proofs)
+
+    def _postgres_reading(self) -> list[Result]:
+        from benchmarks import postgres_reading
+
+        return postgres_reading.rows(self._built(min(self._events, SERVER_EVENTS)), rounds=3)
+
+    def _postgres(self) -> Iterable[Result]:
+        # The driver and the server are loaded when they are asked for.
+        from benchmarks.postgres import Bench as PostgresBench
+
+        return PostgresBench(self._scratch, events=self._events, rounds=self._rounds).rows()
 
     def _built(self, events: int) -> Path:
         """Return the directory of a ledger that is only read."""

@@ -20,10 +20,10 @@ _SIGNER: Final = Signer(ORIGIN, bytes(32))
 ACTOR: Final = Actor(id=ActorId(new_id()), role=Role.OFFICER)
 
 
-def create(data: Path) -> Ledger:
-    """Make an empty ledger in `data` and open it."""
-    create_ledger(data, origin=ORIGIN, kek=_KEK, signer=_SIGNER)
-    return reopen(data)
+def create(data: Path, server: Server | None = None) -> Ledger:
+    """Make an empty ledger in `data`, or on a server, and open it."""
+    create_ledger(data, origin=ORIGIN, kek=_KEK, signer=_SIGNER, server=server)
+    return reopen(data, server)
 
 
 def reopen(data: Path, server: Server | None = None) -> Ledger:

@@ -270,8 +270,9 @@ class Sequencer:
         self.view = TreeView(self._tree)
         self._recorded_at = ""
         self._guarded: bytes | None = None
-        # Whether what is in memory is what the store had when it was asked last.
+        # Whether what is in memory is what the store had when it was asked last, and which copy of it that was.
         self._current = False
+        self._copy = 0
         self._heads: dict[Tag, TagHead] = {}
 
     def start(self) -> None:
@@ -348,13 +349,12 @@ class Sequencer:
             # Another process holds the store: nothing was begun, and nothing is in doubt.
             outcomes = [busy] * len(batch)
         except Exception as error:
-            if not self._engine.recovers or not isinstance(error, StorageError) or isinstance(error, Stopped):
+            if not isinstance(error, StorageError) or isinstance(error, Stopped) or not self._engine.recovers:
                 # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a
-                # restart has read the file again. Our own bugs end here too, rather than in a thread that dies in
-                # silence.
+                # restart has read the file again. Our own bugs end here too, not in a thread that dies in silence.
                 self._stopped = error
                 return self._refuse(batch)
-            # The server knows whether the batch is durable; the next one begins with reading what it has.
+            # A server knows whether the batch is durable; the next one begins with reading what it has.
             self._current = False
             outcomes = [error] * len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
@@ -381,14 +381,16 @@ class Sequencer:
                 yield transaction
 
     def _commit(self, appends: Sequence[Append]) -> list[Outcome | LedgerError]:
+        # New keys are durable before the first event under them, and nobody waits for that under the lock. A crash
+        # after this leaves unused keys; one that is destroyed meanwhile fails the condition of its event.
+        lost = self._keys.persist([key for append in appends for key in append.new_keys])
         with self._turn() as transaction:
+            self._current = self._current and transaction.head.copy == self._copy
             if not self._current or transaction.head.size != self._tree.size:
                 # Another process appended since our last transaction, or ours was cut off.
                 self._load(transaction.head)
                 self._committed((), transaction.head.size)
             self._check_guard(transaction.head)
-            # New keys are durable before the first event under them. A crash after this leaves unused keys.
-            lost = self._keys.persist([key for append in appends for key in append.new_keys])
             before = self._tree.snapshot()
             try:
                 outcomes, pending = self._decide(transaction, appends, lost)
@@ -543,6 +545,7 @@ class Sequencer:
         self._heads.clear()
         # What was loaded may be an older copy put in place while we ran: compare it with the guard again.
         self._guarded = None
+        self._copy = head.copy
         self._recorded_at = parse(head.last_entry).recorded_at if head.last_entry is not None else ""
         checkpoint = self._last_checkpoint(head)
         if not (current and self._grow(head.size, checkpoint)):
@@ -553,10 +556,7 @@ class Sequencer:
                 f"the {head.size} entries are not the {checkpoint.size} of the last checkpoint; "
                 "run `prooftrail verify` and restore from a backup",
             )
-        if (
-            head.last_entry is not None
-            and leaf_hash(head.last_entry) != self._engine.leaves(head.size - 1, head.size)[0]
-        ):
+        if head.last_entry is not None and leaf_hash(head.last_entry) != self._tree.hash(0, head.size - 1):
             raise Tampered("start", f"entry {head.size - 1} is not the one that was hashed")
         self._current = True
 

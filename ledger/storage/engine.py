@@ -39,10 +39,14 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 
 
 class Head(msgspec.Struct, frozen=True):
-    """The end of the log under the write lock: its size and the last entry, None in an empty log."""
+    """The end of the log under the write lock: its size and the last entry, None in an empty log.
+
+    `copy` changes when this may be another copy of the log than before: a server reached anew may have taken over.
+    """
 
     size: int
     last_entry: bytes | None
+    copy: int = 0
 
 
 TagHead = tuple[int, int | None]

@@ -62,9 +62,11 @@ _FIRST_ROWS: Final = sql.SQL(
 )
 
 _STATEMENTS: Final = {
-    # The queue, the lock, and the end of the log under it: one round trip.
-    "queue": "SELECT pg_advisory_xact_lock(%s, %s)",
-    "lock": "UPDATE {s}.head SET size = size WHERE one = 1 RETURNING size",
+    # The queue, and the lock: one round trip. Parameters would need one for each.
+    "begin": (
+        "BEGIN; SELECT pg_advisory_xact_lock({lock_class}, {lock_key}); "
+        "UPDATE {s}.head SET size = size WHERE one = 1 RETURNING size"
+    ),
     "last": "SELECT idx, entry FROM {s}.events ORDER BY idx DESC LIMIT 1",
     "tag_heads": (
         "SELECT t.tag, h.n, h.idx FROM unnest(%s) t(tag) CROSS JOIN LATERAL "
@@ -90,25 +92,25 @@ _STATEMENTS: Final = {
     ),
     "types": "SELECT type, code FROM {s}.event_types",
     "insert_types": "INSERT INTO {s}.event_types (type, code) SELECT t, c FROM unnest(%s, %s) r(t, c)",
-    "insert_events": (
-        "INSERT INTO {s}.events (idx, type, entry, leaf) SELECT i, t, e, l FROM unnest(%s, %s, %s, %s) r(i, t, e, l)"
+    # All of a batch in one statement: each one costs the driver and the server more than its rows do.
+    "insert": (
+        "WITH e AS (INSERT INTO {s}.events (idx, type, entry, leaf) "
+        "SELECT i, t, e, l FROM unnest(%s, %s, %s, %s) r(i, t, e, l)), "
+        "g AS (INSERT INTO {s}.event_tags (tag, idx, n, type) "
+        "SELECT g, i, n, t FROM unnest(%s, %s, %s, %s) r(g, i, n, t)), "
+        "b AS (INSERT INTO {s}.sealed (idx, key_id, box) SELECT i, k, b FROM unnest(%s, %s, %s) r(i, k, b)), "
+        "h AS (INSERT INTO {s}.tiles (level, n, hashes) SELECT l, n, h FROM unnest(%s, %s, %s) r(l, n, h)), "
+        "k AS (INSERT INTO {s}.idempotency (key, content, first, count) "
+        "SELECT k, c, f, n FROM unnest(%s, %s, %s, %s) r(k, c, f, n)), "
+        "c AS (INSERT INTO {s}.checkpoints (size, note) VALUES (%s, %s)) "
+        "UPDATE {s}.head SET size = %s, recorded_at = %s WHERE one = 1"
     ),
-    "insert_tags": (
-        "INSERT INTO {s}.event_tags (tag, idx, n, type) SELECT g, i, n, t FROM unnest(%s, %s, %s, %s) r(g, i, n, t)"
-    ),
-    "insert_sealed": "INSERT INTO {s}.sealed (idx, key_id, box) SELECT i, k, b FROM unnest(%s, %s, %s) r(i, k, b)",
-    "insert_tiles": "INSERT INTO {s}.tiles (level, n, hashes) SELECT l, n, h FROM unnest(%s, %s, %s) r(l, n, h)",
-    "insert_idempotency": (
-        "INSERT INTO {s}.idempotency (key, content, first, count) "
-        "SELECT k, c, f, n FROM unnest(%s, %s, %s, %s) r(k, c, f, n)"
-    ),
+    # Of a log that is copied.
+    "insert_earlier": "INSERT INTO {s}.checkpoints (size, note) SELECT s, n FROM unnest(%s, %s) r(s, n)",
     "add_idempotency": (
         "INSERT INTO {s}.idempotency (key, content, first, count) "
         "SELECT k, c, f, n FROM unnest(%s, %s, %s, %s) r(k, c, f, n) ON CONFLICT DO NOTHING"
     ),
-    "insert_checkpoint": "INSERT INTO {s}.checkpoints (size, note) VALUES (%s, %s)",
-    "insert_earlier": "INSERT INTO {s}.checkpoints (size, note) SELECT s, n FROM unnest(%s, %s) r(s, n)",
-    "move_head": "UPDATE {s}.head SET size = %s, recorded_at = %s WHERE one = 1",
     # --- reading
     "ledger": "SELECT origin, verifier FROM {s}.ledger",
     "size": "SELECT size FROM {s}.head",
@@ -176,10 +178,15 @@ class PostgresEngine(Engine):
         self._sessions = Sessions(server.dsn, schema=server.schema, role=APP_ROLE, what=_WHAT)
         self.schema = server.schema
         self.place = self._sessions.place
-        self.statements = {
-            name: sql.SQL(text).format(s=sql.Identifier(server.schema)) for name, text in _STATEMENTS.items()
+        names = {
+            "s": sql.Identifier(server.schema),
+            "lock_class": sql.Literal(LOCK_CLASS),
+            "lock_key": sql.Literal(lock_key(server.schema)),
         }
-        self.lock_key = lock_key(server.schema)
+        self.statements = {name: sql.SQL(text).format(**names) for name, text in _STATEMENTS.items()}
+        # The end of the log as this connection left it; where it still is, no type is unknown here.
+        self.left = Head(-1, None)
+        self._connected = 0
         self._types: dict[str, int] = {}
         self._write_lock = threading.Lock()
         self._writer: Connection | None = None
@@ -361,7 +368,10 @@ class PostgresEngine(Engine):
                 try:
                     if self._closed:
                         raise StorageError(f"{self.place}: the ledger is closed")
-                    self._writer = self._writer or self._sessions.connect()
+                    if self._writer is None:
+                        self._writer = self._sessions.connect()
+                        self._connected += 1
+                        self.left = Head(-1, None)
                     return self._writer, self._lock(self._writer)
                 except psycopg.Error as error:
                     assert self._writer is not None
@@ -397,17 +407,19 @@ class PostgresEngine(Engine):
         self._writer = None
 
     def _lock(self, connection: Connection) -> Head:
-        with connection.pipeline():
-            connection.execute("BEGIN")
-            connection.execute(self.statements["queue"], (LOCK_CLASS, self.lock_key))
-            size = connection.execute(self.statements["lock"])
-            last = connection.execute(self.statements["last"], binary=True)
-        found, entry = size.fetchone(), last.fetchone()
-        if found is None or found[0] != (0 if entry is None else entry[0] + 1):
+        cursor = connection.execute(self.statements["begin"], prepare=False)
+        while cursor.nextset():
+            pass
+        found = cursor.fetchone()
+        if found is not None and found[0] == self.left.size:
+            return self.left
+        # A statement of its own: it sees what was committed while the first one waited.
+        last = connection.execute(self.statements["last"], (), binary=True).fetchone()
+        if found is None or found[0] != (0 if last is None else last[0] + 1):
             raise Tampered(
-                "head", f"{self.place}: says {found and found[0]} entries, the last one is {entry and entry[0]}"
+                "head", f"{self.place}: says {found and found[0]} entries, the last one is {last and last[0]}"
             )
-        return Head(found[0], None if entry is None else entry[1])
+        return Head(found[0], None if last is None else last[1], self._connected)
 
     # --- inside ----------------------------------------------------------------------------------------------
 
@@ -461,11 +473,13 @@ class PostgresTransaction(Transaction):
         self._engine = engine
         self._sql = engine.statements
         self._new_types: dict[str, int] = {}
-        self._types_read = False
         self._inserts: list[tuple[str, tuple[Any, ...]]] = []
 
     def __enter__(self) -> PostgresTransaction:
         self._connection, self.head = self._engine.lend()
+        # Where nobody else appended, no type is unknown.
+        self._types_read = self.head is self._engine.left
+        self._left = self.head
         return self
 
     def __exit__(
@@ -532,34 +546,32 @@ class PostgresTransaction(Transaction):
         """Prepare the rows; they go to the server in one round trip with the commit."""
         events = batch.events
         codes = [self._code_or_new(row.type) for row in events]
-        tags = sorted((tag, row.index, n, code) for row, code in zip(events, codes, strict=True) for tag, n in row.tags)
-        new = [(type, code) for type, code in self._new_types.items() if type not in self._engine.types]
-        add = self._add
-        add("insert_types", new, Texts, Bigints)
-        add(
-            "insert_events",
-            [(row.index, code, row.entry, row.leaf) for row, code in zip(events, codes, strict=True)],
-            Bigints, Bigints, Byteas, Byteas,
-        )  # fmt: skip
+        if self._new_types:
+            self._inserts.append(
+                ("insert_types", (Texts(list(self._new_types)), Bigints(list(self._new_types.values()))))
+            )
+        rows = [(row.index, code, row.entry, row.leaf) for row, code in zip(events, codes, strict=True)]
         # In the order of the index, so that rows of one page are inserted together.
-        add("insert_tags", tags, Texts, Bigints, Bigints, Bigints)
+        tags = sorted((tag, row.index, n, code) for row, code in zip(events, codes, strict=True) for tag, n in row.tags)
         boxes = [(row.index, box.key_id, box.bytes) for row in events for box in row.boxes]
-        add("insert_sealed", boxes, Bigints, Texts, Byteas)
-        add("insert_tiles", [(tile.level, tile.n, tile.hashes) for tile in batch.tiles], Bigints, Bigints, Byteas)
+        tiles = [(tile.level, tile.n, tile.hashes) for tile in batch.tiles]
         used = [(row.key, row.content, row.first, row.count) for row in batch.idempotency]
-        add("insert_idempotency", used, Byteas, Byteas, Bigints, Bigints)
-        add("insert_earlier", batch.earlier, Bigints, Byteas)
-        self._inserts.append(("insert_checkpoint", (batch.size, batch.checkpoint)))
-        self._inserts.append(("move_head", (batch.size, batch.recorded_at)))
+        parameters = (
+            *_columns(rows, Bigints, Bigints, Byteas, Byteas),
+            *_columns(tags, Texts, Bigints, Bigints, Bigints),
+            *_columns(boxes, Bigints, Texts, Byteas),
+            *_columns(tiles, Bigints, Bigints, Byteas),
+            *_columns(used, Byteas, Byteas, Bigints, Bigints),
+            batch.size, batch.checkpoint, batch.size, batch.recorded_at,
+        )  # fmt: skip
+        if batch.earlier:
+            self._inserts.append(("insert_earlier", tuple(_columns(batch.earlier, Bigints, Byteas))))
+        self._inserts.append(("insert", parameters))
+        self._left = Head(batch.size, events[-1].entry, self.head.copy)
 
     def insert_idempotency(self, rows: Sequence[IdempotencyRow]) -> None:
         used = [(row.key, row.content, row.first, row.count) for row in rows]
-        self._add("add_idempotency", used, Byteas, Byteas, Bigints, Bigints)
-
-    def _add(self, name: str, rows: Sequence[tuple[Any, ...]], *kinds: Callable[[Sequence[Any]], Any]) -> None:
-        if rows:
-            columns = zip(*rows, strict=True)
-            self._inserts.append((name, tuple(kind(column) for kind, column in zip(kinds, columns, strict=True))))
+        self._inserts.append(("add_idempotency", tuple(_columns(used, Byteas, Byteas, Bigints, Bigints))))
 
     def commit(self) -> None:
         connection = self._connection
@@ -583,6 +595,8 @@ class PostgresTransaction(Transaction):
             raise InDoubt(f"{self._engine.place}: {warnings[0]}")
         # Only now: a code given in a transaction that was undone means nothing.
         self._engine.types.update(self._new_types)
+        if self._types_read:
+            self._engine.left = self._left
 
     def _rows(self, name: str, *parameters: Any) -> list[Any]:
         with storage_errors(self._engine.place):
@@ -604,6 +618,12 @@ class PostgresTransaction(Transaction):
             code = max([*self._engine.types.values(), *self._new_types.values()], default=0) + 1
             self._new_types[type] = code
         return code
+
+
+def _columns(rows: Sequence[tuple[Any, ...]], *kinds: Callable[[Sequence[Any]], Any]) -> Iterator[Any]:
+    """Yield the rows turned into an array for each column."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(kinds)
+    return (kind(column) for kind, column in zip(kinds, columns, strict=True))
 
 
 def _schema(server: Server) -> Schema:

@@ -20,9 +20,9 @@ from ledger.storage.connect import (
 from ledger.storage.key_table import KeyTable, WrappedKey
 
 _KEYS_AT_ONCE: Final = 64
-_VERSION: Final = 1
 # The keys of some hundred thousand people.
 _CACHE_KIB: Final = 65_536
+_VERSION: Final = 1
 
 _SCHEMA: Final = """
 CREATE TABLE secrets (name TEXT PRIMARY KEY, wrapped BLOB NOT NULL) STRICT, WITHOUT ROWID;
