@@ -35,6 +35,7 @@ import msgspec
 
 from ledger import Ledger, create_ledger, open_ledger
 from ledger.command import Limits
+from ledger.copy import Place
 from ledger.errors import Invalid, Refused, StorageError, VerificationError
 from ledger.keys import new_kek_text, parse_kek
 from ledger.ledger import GUARD_FILE, INDEX_EVERY_S, LEDGER_FILE, MAX_ORIGIN, existing_stores
@@ -44,7 +45,7 @@ from ledger.tlog.ask import WitnessAddress
 from ledger.tlog.cosignature import WitnessKey, WitnessSigner
 from ledger.tlog.note import KEY_BYTES, Signer, Verifier, is_name
 from ledger.vocabulary import Reference, check_reference
-from projections import PROJECTIONS_FILE
+from projections import PROJECTIONS_FILE, Projections, open_projections
 
 WITNESSES_FILE: Final = "witnesses"
 MAX_WITNESSES: Final = 32
@@ -86,8 +87,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings({self.data})"
 
     @property
-    def projections_file(self) -> Path:
-        return self.data / PROJECTIONS_FILE
+    def place(self) -> Place:
+        """Where the ledger lies."""
+        return Place(data=self.data, guard=self.guard, server=self.server)
+
+    def projections(self, ledger: Ledger) -> Projections:
+        """Return what is derived from the ledger: in a file beside it, or on its server."""
+        if self.server is None:
+            return open_projections(ledger, self.data / PROJECTIONS_FILE)
+        from projections.storage.postgres import PostgresStore
+
+        return open_projections(ledger, PostgresStore(self.server))
 
     def kek(self) -> bytes:
         """Return the key-encryption key. Raises StorageError, saying what to do."""
@@ -233,6 +243,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 "where you keep its copy, else use another directory"
             )
         _write_once(path, text() + "\n")
+
+
+def copied_settings(settings: Settings, data: Path, server: Server | None) -> Settings:
+    """Return the settings of a copy in another place, with copies of the key files that this ledger has.
+
+    Raises StorageError when the directory holds other keys.
+    """
+    copy = msgspec.structs.replace(settings, data=_directory(data), guard=data / GUARD_FILE, server=server)
+    _make_directory(data)
+    for name in (KEK_FILE, SIGNING_KEY_FILE) if settings.kek_text is None else (SIGNING_KEY_FILE,):
+        text = _read_key_file(settings.data / name)
+        if not os.path.lexists(data / name):
+            _write_once(data / name, text)
+        elif _read_key_file(data / name) != text:
+            raise StorageError(f"{data / name}: is another ledger's key; name another directory for the copy")
+    return copy
 
 
 def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

@@ -18,6 +18,7 @@ from ledger import Ledger
 
 QUICK_EVENTS = 20_000
 SMALL_EVENTS = 5_000
+SERVER_EVENTS = 100_000
 
 
 class Name(StrEnum):
@@ -35,6 +36,7 @@ class Name(StrEnum):
     BYTES = "bytes-per-event"
     MEMORY = "memory"
     POSTGRES = "postgres"
+    POSTGRES_READING = "postgres-reading"
 
 
 class Bench:
@@ -58,6 +60,7 @@ class Bench:
             Name.CONDITION: self._condition,
             Name.REBUILD: self._rebuild,
             Name.VERIFY: self._verify,
+            Name.POSTGRES_READING: self._postgres_reading,
             Name.PROOF: self._proof,
             Name.INDEX: self._index,
             Name.COMPLETENESS: self._completeness,
@@ -95,6 +98,11 @@ class Bench:
     def _proof(self) -> list[Result]:
         with store.reopen(self._built(self._events)) as ledger:
             return proof.rows(ledger, count=self._proofs)
+
+    def _postgres_reading(self) -> list[Result]:
+        from benchmarks import postgres_reading
+
+        return postgres_reading.rows(self._built(min(self._events, SERVER_EVENTS)), rounds=3)
 
     def _postgres(self) -> Iterable[Result]:
         # The driver and the server are loaded when they are asked for.

@@ -8,7 +8,7 @@ event store and its database are in memory, so that it waits for no disk; ours r
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, ClassVar, cast
 
 import msgspec
@@ -25,7 +25,8 @@ from benchmarks.rounds import Clock, Spent
 from ledger import Ledger
 from ledger.entry import Entry, event_of, parse
 from projections import projection as ours
-from projections.projection import Item, Read, Row
+from projections.projection import Item, Read
+from projections.storage.store import Row, Writer
 
 _decode = msgspec.json.Decoder(Read).decode
 
@@ -53,6 +54,21 @@ class Entries(DCBApplication):
         self.mapper = EntryMapper()
 
 
+class _Writer(Writer):
+    """Writes the rows of one event through the library's cursor."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def insert(self, table: str, rows: Collection[Row]) -> None:
+        for row in rows:
+            self._cursor.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+    def delete(self, table: str, column: str, values: Collection[str]) -> None:
+        for value in values:
+            self._cursor.execute(f"DELETE FROM {table} WHERE {column} = ?", (value,))
+
+
 class Tables(SQLiteTrackingRecorder):
     """The tables of our projections, in the library's SQLite recorder."""
 
@@ -64,14 +80,10 @@ class Tables(SQLiteTrackingRecorder):
 
     def apply(self, item: Item, tracking: Tracking) -> None:
         with self.datastore.transaction(commit=True) as cursor:
-
-            def write(sql: str, rows: Iterable[Row]) -> None:
-                for row in rows:
-                    cursor.execute(sql, row)
-
+            writer = _Writer(cursor)
             for projection in self.projections:
                 if item.entry.type in projection.topics():
-                    projection.apply([item], write)
+                    projection.apply([item], writer)
             self._insert_tracking(cursor, tracking)
 
     def count(self, table: str) -> int:

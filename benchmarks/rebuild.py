@@ -20,7 +20,8 @@ from projections.consents import Consents
 from projections.disclosures import Disclosures
 from projections.order_trail import OrderTrails
 from projections.personal_data import PersonalData
-from projections.store import Store
+from projections.storage.sqlite import SqliteStore
+from projections.storage.store import Store
 
 
 def rows(ledger: Ledger, *, reference_events: int, rounds: int) -> list[Result]:
@@ -30,7 +31,7 @@ def rows(ledger: Ledger, *, reference_events: int, rounds: int) -> list[Result]:
     library_us: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, PROJECTIONS_FILE)
-        store = Store(path)
+        store = SqliteStore(path)
         same = (PersonalData(ledger, store), Consents(store), Disclosures(store), OrderTrails(ledger, store))
 
         def reference() -> float:

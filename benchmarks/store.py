@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ledger import Actor, Ledger, create_ledger, open_ledger
+from ledger.copy import Place, copy_ledger
 from ledger.ledger import LEDGER_FILE
 from ledger.storage.server import Server
 from ledger.tlog.note import Signer
@@ -26,9 +27,14 @@ def create(data: Path, server: Server | None = None) -> Ledger:
 
 
 def reopen(data: Path, server: Server | None = None) -> Ledger:
-    """Open a ledger that was made here."""
+    """Open a ledger that was made here, or copied to a server."""
     # What is measured is committed when the benchmark says so.
     return open_ledger(data, kek=_KEK, signer=_SIGNER, server=server, index_every_s=None)
+
+
+def copy(ledger: Ledger, place: Place) -> None:
+    """Copy a ledger that was made here."""
+    copy_ledger(ledger, place, kek=_KEK, signer=_SIGNER)
 
 
 def database(data: Path) -> Path:

@@ -12,6 +12,7 @@
     │   └── NotCosigned      a witness refuses a checkpoint: LogUnknown, Unsigned, SizeMismatch, Inconsistent
     ├── Uncosigned           recorded, but a witness did not cosign it in time  (index, receipt, missing)
     ├── WitnessUnreachable   a witness gives no answer
+    ├── Misfit               a row does not fit the table that it was made for
     └── StorageError         the engine failed, or refuses to start             (advice)
         ├── Damaged          what is stored is not what was written
         ├── InDoubt          cut off at commit: recorded or not; ask again with the idempotency key
@@ -124,6 +125,10 @@ class Uncosigned(LedgerError):
 
 class WitnessUnreachable(LedgerError):
     """A witness gives no answer, or none that makes sense; it is asked again."""
+
+
+class Misfit(LedgerError):
+    """A row does not fit the table that it was made for: what it was made from is not what it should be."""
 
 
 class StorageError(LedgerError):

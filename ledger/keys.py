@@ -12,7 +12,8 @@ import os
 import threading
 from base64 import b64decode, b64encode
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -26,6 +27,7 @@ from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole, new
 
 KEY_BYTES: Final = 32
 _CACHED_KEYS: Final = 65_536
+_KEYS_A_PAGE: Final = 1_000
 _KEK_PREFIX: Final = "prooftrail-kek-v1:"
 
 # The name of the empty secret that tells a wrong key-encryption key.
@@ -185,6 +187,42 @@ class KeyStore:
         except StorageError as error:
             yield str(error)
 
+    # --- a copy of it ----------------------------------------------------------------------------------------
+
+    def copy_to(self, table: KeyTable, progress: Callable[[int], None]) -> int:
+        """Copy every key and secret, wrapped as they are, under the same key-encryption key; return how many keys.
+
+        The check value goes last: a copy that was cut off opens nowhere, and is gone on with by copying again. Raises
+        StorageError when the store that is copied to has other keys or secrets of its own.
+        """
+        other = f"{table.place}: holds other keys than those that are copied to it; name an empty place"
+        # Destroyed here since an earlier copy, so also there.
+        gone: list[str] = []
+        for some in _pages(table.every_key()):
+            with self._lock:
+                here = {key.key_id for key in self._table.keys([key.key_id for key in some])}
+            gone += [key.key_id for key in some if key.key_id not in here]
+        if gone:
+            table.delete(gone)
+        copied = 0
+        for some in _pages(self._table.every_key()):
+            table.add(some)
+            there = {key.key_id: key for key in table.keys([key.key_id for key in some])}
+            if any(there.get(key.key_id) != key for key in some):
+                raise StorageError(other)
+            copied += len(some)
+            progress(copied)
+        for name, wrapped in sorted(self.wrapped_secrets(), key=lambda secret: secret[0] == _CHECK):
+            table.add_secret(name, wrapped)
+            if table.secret(name) != wrapped:
+                raise StorageError(other)
+        return copied
+
+    def wrapped_secrets(self) -> list[tuple[str, bytes]]:
+        """Return every secret by name, wrapped: what tells two key stores from each other."""
+        with self._lock:
+            return self._table.secrets()
+
     # --- other secrets ---------------------------------------------------------------------------------------
 
     def secret(self, name: str) -> bytes:
@@ -262,6 +300,11 @@ class KeyStore:
                 f"{self._table.place}: this key-encryption key does not open it; "
                 "give the one that `prooftrail init` made"
             ) from None
+
+
+def _pages(keys: Iterator[WrappedKey]) -> Iterator[list[WrappedKey]]:
+    while some := list(islice(keys, _KEYS_A_PAGE)):
+        yield some
 
 
 def _wrap_name(key_id: KeyId, scope: KeyScope) -> str:

@@ -127,6 +127,7 @@ class Ledger:
         self.engine = engine
         self.keys = keys
         self.origin = engine.origin
+        self.closed = False
         self.limits = limits
         self._clock = clock
         self._guard = guard
@@ -165,6 +166,7 @@ class Ledger:
 
     def close(self) -> None:
         """Finish what was accepted, then close every file."""
+        self.closed = True
         if self.cosigning is not None:
             self.cosigning.close()
         self.index.close()
@@ -743,7 +745,9 @@ def create_ledger(
     try:
         if server is None:
             with kept.lock():
-                KeyStore(SqliteKeyTable(data / KEYS_FILE, create=True), kek, create=True).close()
+                # Where a ledger is, its key store was finished before it; one that is not is a copy that was cut off.
+                fresh = not (data / LEDGER_FILE).exists()
+                KeyStore(SqliteKeyTable(data / KEYS_FILE, create=True), kek, create=fresh).close()
                 engine = SqliteEngine.create(data / LEDGER_FILE, origin=origin, verifier=str(signer.verifier))
                 try:
                     _check_signer(engine, signer, str(data))
@@ -776,13 +780,15 @@ def _create_on(server: Server, kek: bytes, signer: Signer, guard: Guard) -> None
     with _driver():
         from ledger.storage.postgres import PostgresEngine
         from ledger.storage.postgres_keys import PostgresKeyTable
-    # The log is looked for first: whoever makes both at the same time makes the keys before it.
-    if PostgresEngine.exists(server) and not PostgresKeyTable.exists(server):
+    # The log is looked for first: whoever makes both at the same time makes the keys before it. So where a log is, its
+    # key store was finished; one that is not is a copy that was cut off.
+    fresh = not PostgresEngine.exists(server)
+    if not fresh and not PostgresKeyTable.exists(server):
         # An empty one in its place would hide the loss: values would read as missing, idempotency keys as new.
         raise StorageError(
             f"schema {server.keys_schema}: is missing, but {server.schema} was made with it; restore it from a backup"
         )
-    KeyStore(PostgresKeyTable.create(server), kek, create=True).close()
+    KeyStore(PostgresKeyTable.create(server), kek, create=fresh).close()
     engine = PostgresEngine.create(server, origin=signer.name, verifier=str(signer.verifier))
     try:
         _check_signer(engine, signer, engine.place)

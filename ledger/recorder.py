@@ -9,6 +9,7 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from time import sleep
 
 import msgspec
 from eventsourcing.dcb.api import (
@@ -25,7 +26,7 @@ from eventsourcing.persistence import IntegrityError, ProgrammingError
 from ledger import canonical
 from ledger.canonical import check_text
 from ledger.entry import draft, parse
-from ledger.errors import Conflict, Invalid, VerificationError
+from ledger.errors import Conflict, Invalid, StorageError, VerificationError
 from ledger.events import BY_TOPIC
 from ledger.ledger import Ledger
 from ledger.sequencer import Append, Committed
@@ -97,17 +98,27 @@ class LedgerRecorder(DCBRecorder):
 
 
 class LedgerSubscription(DCBListenNotifySubscription[LedgerRecorder]):
-    """A subscription that waits for the log to grow."""
+    """A subscription that waits for the log to grow, and for a server that went away to come back.
+
+    It goes on after the last position that it read: nothing is missed, and nothing is given twice.
+    """
 
     def _loop_on_pull(self) -> None:
+        ledger = self._recorder.ledger
+        seen = 0
         try:
-            seen = 0
             while not self._has_been_stopped:
-                size = self._recorder.ledger.size()
-                if size > seen:
-                    self._pull()
-                    seen = size
-                self._recorder.ledger.wait_for(seen + 1, POLL_S)
+                try:
+                    size = ledger.size()
+                    if size > seen:
+                        self._pull()
+                        seen = size
+                    ledger.wait_for(seen + 1, POLL_S)
+                except StorageError:
+                    # What failed in a file stays so until it is opened again; a server restarts, or hands over.
+                    if ledger.closed or not ledger.engine.recovers:
+                        raise
+                    sleep(POLL_S)
         except BaseException as error:
             # The reader's `next` raises it: a subscription never ends in silence.
             self._thread_error = error

@@ -24,7 +24,8 @@ from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, O
 from projections.personal_data import FieldState, FieldVersion, IdentifierState, PersonalData, SubjectState
 from projections.projection import AsOf
 from projections.runner import MAX_DIFFERENCES, Progress, Quarantined, Runner, Status
-from projections.store import Store
+from projections.storage.sqlite import SqliteStore
+from projections.storage.store import Store
 from projections.values import ValueState
 
 __all__ = [
@@ -152,9 +153,9 @@ class Projections:
         return self.runner.status()
 
 
-def open_projections(ledger: Ledger, path: Path) -> Projections:
-    """Return the projections of `ledger` at `path` (by custom, `projections.db` beside the ledger's own files).
+def open_projections(ledger: Ledger, place: Path | Store) -> Projections:
+    """Return the projections of `ledger` in `place`; a path is a SQLite file, by custom beside the ledger's own.
 
     Opens nothing yet, so it cannot fail: the first `catch_up` or `follow` builds what is not there.
     """
-    return Projections(ledger, Store(path))
+    return Projections(ledger, SqliteStore(place) if isinstance(place, Path) else place)

@@ -9,23 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, cast
 
-import apsw
 import msgspec
 
 from ledger import Ledger
 from ledger.entry import event_of
 from ledger.errors import StorageError, Tampered
 from ledger.events import Event
-from projections.projection import Item, Projection, Read, Row, schema
+from projections.projection import Item, Projection, Read, schema
+from projections.storage.store import Generation, Row
 
 # What one transaction takes: enough that its commit costs nothing, about 20 MB of decoded events.
 BATCH: Final = 8_192
 
-_QUARANTINE: Final = "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?)"
-
-# What SQLite raises for a row that does not fit its table; anything else is the engine's own failure.
-_MISFITS: Final = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError)
-
+_QUARANTINE: Final = (
+    "INSERT INTO quarantine VALUES (?, ?, ?) ON CONFLICT (idx, projection) DO UPDATE SET error = excluded.error"
+)
 
 _decode = msgspec.json.Decoder(Read).decode
 # A Read has all of an entry that `event_of` looks at.
@@ -43,37 +41,35 @@ class Applier:
             for topic in projection.topics():
                 self._wanted.setdefault(topic, []).append(number)
 
-    def lay_out(self, connection: apsw.Connection) -> None:
-        """Make the tables in an empty database, at position 0. The indexes wait for `lay_out_indexes`."""
-        with connection:
+    def lay_out(self, generation: Generation) -> None:
+        """Make the tables in an empty generation, at position 0. The indexes wait for `lay_out_indexes`."""
+        with generation.transaction():
             for statement in schema("store") + self._schema(indexes=False):
-                connection.execute(statement)
-            connection.executemany(
-                "INSERT INTO projection VALUES (?, ?, 0)", [(p.NAME, p.VERSION) for p in self.projections]
-            )
-            connection.execute("INSERT INTO source VALUES (1, ?, x'')", (self._ledger.origin,))
+                generation.execute(statement)
+            generation.insert("projection", [(p.NAME, p.VERSION, 0) for p in self.projections])
+            generation.insert("source", [(1, self._ledger.origin, b"")])
 
-    def lay_out_indexes(self, connection: apsw.Connection) -> None:
+    def lay_out_indexes(self, generation: Generation) -> None:
         """Make the indexes: after the first rows, as sorting once is quicker than keeping order at each insert."""
-        with connection:
+        with generation.transaction():
             for statement in self._schema(indexes=True):
-                connection.execute(statement)
+                generation.execute(statement)
 
-    def advance(self, connection: apsw.Connection, first: int, end: int) -> None:
+    def advance(self, generation: Generation, first: int, end: int) -> None:
         """Take in the entries `first` ≤ index < `end`, all of it in one transaction: rows, quarantine and position.
 
-        Raises StorageError or apsw.Error with nothing changed.
+        Raises StorageError with nothing changed.
         """
         batches, quarantined = self._decode(first, end)
         leaf = self._ledger.engine.leaves(end - 1, end)[0]
-        with connection:
+        with generation.transaction():
             for projection, batch in zip(self.projections, batches, strict=True):
                 if batch:
-                    quarantined += _apply(connection, projection, batch)
-            if quarantined:
-                connection.executemany(_QUARANTINE, quarantined)
-            connection.execute("UPDATE projection SET position = ?", (end,))
-            connection.execute("UPDATE source SET leaf = ?", (leaf,))
+                    quarantined += _apply(generation, projection, batch)
+            for row in quarantined:
+                generation.execute(_QUARANTINE, *row)
+            generation.execute("UPDATE projection SET position = ?", end)
+            generation.execute("UPDATE source SET leaf = ?", leaf)
 
     def _decode(self, first: int, end: int) -> tuple[list[list[Item]], list[Row]]:
         """Return what each projection wants of the entries, and what cannot be decoded."""
@@ -103,20 +99,18 @@ class Applier:
         return tuple(s for s in statements if ("CREATE INDEX" in s) is indexes)
 
 
-def _apply(connection: apsw.Connection, projection: Projection, batch: Sequence[Item]) -> list[Row]:
+def _apply(generation: Generation, projection: Projection, batch: Sequence[Item]) -> list[Row]:
     """Write the rows of a batch; return the events in it that cannot be, found by halving."""
     try:
-        with connection:
-            projection.apply(batch, connection.executemany)
+        with generation.transaction():
+            projection.apply(batch, generation)
     except (StorageError, MemoryError):
         raise
     except Exception as error:
-        if isinstance(error, apsw.Error) and not isinstance(error, _MISFITS):
-            raise
         if len(batch) == 1:
             return [(batch[0].index, projection.NAME, _name(error))]
         middle = len(batch) // 2
-        return _apply(connection, projection, batch[:middle]) + _apply(connection, projection, batch[middle:])
+        return _apply(generation, projection, batch[:middle]) + _apply(generation, projection, batch[middle:])
     return []
 
 

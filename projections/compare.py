@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
-import apsw
 import msgspec
 
-from projections.projection import Projection, Row, schema
+from projections.projection import Projection, schema
+from projections.storage.store import Generation, Row
 
 # Rows that are read and compared at a time.
 _PAGE: Final = 1_000
@@ -43,22 +43,19 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def compare(
-    live: apsw.Connection, fresh: apsw.Connection, projections: Sequence[Projection], *, position: int, limit: int
+    live: Generation, fresh: Generation, projections: Sequence[Projection], *, position: int, limit: int
 ) -> Comparison:
-    """Compare every table of the projections, and the quarantine, in the two databases."""
+    """Compare every table of the projections, and the quarantine, in two generations of one store."""
     rows = count = 0
     differences: list[Difference] = []
     for owner, statements in [("quarantine", schema("store")), *((p.NAME, p.schema()) for p in projections)]:
         for table in _tables(statements):
             if owner == "quarantine" and table != owner:
                 continue
-            columns: list[Any] = fresh.execute(
-                f"SELECT name, pk FROM pragma_table_info('{table}') ORDER BY cid"
-            ).fetchall()
-            key = [name for name, pk in sorted(columns, key=lambda column: column[1]) if pk]
-            places = [next(i for i, (name, _) in enumerate(columns) if name == part) for part in key]
-            sql = f"SELECT {', '.join(name for name, _ in columns)} FROM {table} ORDER BY {', '.join(key)}"
-            for what, found in _merge(live.execute(sql), fresh.execute(sql), places):
+            columns, key = fresh.columns(table)
+            places = [columns.index(part) for part in key]
+            sql = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {', '.join(key)}"
+            for what, found in _merge(live.stream(sql), fresh.stream(sql), places):
                 if what is None:
                     rows += len(found)
                     continue

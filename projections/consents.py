@@ -10,8 +10,8 @@ import msgspec
 
 from ledger.events import ConsentGiven, ConsentWithdrawn, Event
 from ledger.vocabulary import Channel, ConsentId, Language, Purpose, RecipientId, Sha256Hex, SubjectId, Word
-from projections.projection import AsOf, Item, Projection, Row, Write, bound
-from projections.store import Rows, Store
+from projections.projection import AsOf, Item, Projection, bound
+from projections.storage.store import Row, Rows, Store, Writer
 
 
 class Consent(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class Consents(Projection):
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def apply(self, batch: Sequence[Item], write: Write) -> None:
+    def apply(self, batch: Sequence[Item], writer: Writer) -> None:
         given: list[Row] = []
         withdrawn: list[Row] = []
         for item in batch:
@@ -71,8 +71,8 @@ class Consents(Projection):
             else:
                 assert isinstance(event, ConsentWithdrawn)
                 withdrawn.append((item.index, event.consent_id, event.subject_id, item.recorded_at, event.channel))
-        write("INSERT INTO consents_given VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", given)
-        write("INSERT INTO consents_withdrawn VALUES (?, ?, ?, ?, ?)", withdrawn)
+        writer.insert("consents_given", given)
+        writer.insert("consents_withdrawn", withdrawn)
 
     def consents(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Consent, ...]:
         """Return every consent that a subject had given as of then, withdrawn or not, in the order of recording.

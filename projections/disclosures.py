@@ -23,8 +23,8 @@ from ledger.events import (
 )
 from ledger.state.disclosure import Stage
 from ledger.vocabulary import ConsentId, DisclosureId, LegalBasis, Purpose, RecipientId, SubjectId, Word
-from projections.projection import AsOf, Item, Projection, Row, Write, bound
-from projections.store import Store
+from projections.projection import AsOf, Item, Projection, bound
+from projections.storage.store import Row, Store, Writer
 
 
 class DisclosureStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +82,6 @@ SELECT idx, disclosure, recorded_at, stage, actor, role, recipient, purpose, bas
        expires_at, reason
 FROM disclosure_steps WHERE subject = ? AND idx < ? AND recorded_at <= ? ORDER BY idx
 """
-_INSERT: Final = "INSERT INTO disclosure_steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _encode = msgspec.json.encode
 
 
@@ -102,7 +101,7 @@ class Disclosures(Projection):
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def apply(self, batch: Sequence[Item], write: Write) -> None:
+    def apply(self, batch: Sequence[Item], writer: Writer) -> None:
         steps: list[Row] = []
         for item in batch:
             event: Any = item.event
@@ -122,7 +121,7 @@ class Disclosures(Projection):
             else:
                 said = (None, None, None, None, None, None, None, event.reason)
             steps.append(head + said)
-        write(_INSERT, steps)
+        writer.insert("disclosure_steps", steps)
 
     def disclosures(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Disclosure, ...]:
         """Return every disclosure of a subject's data as of then, in the order they were asked for.

@@ -33,8 +33,8 @@ from ledger.state.order import Standing
 from ledger.state.order import order as fold
 from ledger.vocabulary import CaseId, ClientId, MediaType, OrderId, Reference, SubjectId, Word
 from projections.consents import Consent, consents
-from projections.projection import AsOf, Item, Projection, Row, Write, bound
-from projections.store import Store
+from projections.projection import AsOf, Item, Projection, bound
+from projections.storage.store import Row, Store, Writer
 from projections.values import Values, ValueState, shown
 
 
@@ -145,7 +145,7 @@ class OrderTrails(Projection):
         self._ledger = ledger
         self._store = store
 
-    def apply(self, batch: Sequence[Item], write: Write) -> None:
+    def apply(self, batch: Sequence[Item], writer: Writer) -> None:
         steps: list[Row] = []
         for item in batch:
             event: Any = item.event
@@ -160,7 +160,7 @@ class OrderTrails(Projection):
                     case, received_at, terms,
                 )
             )  # fmt: skip
-        write("INSERT INTO order_steps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", steps)
+        writer.insert("order_steps", steps)
 
     def trail(self, order_id: OrderId, *, as_of: AsOf = None) -> OrderTrail:
         """Return all that was recorded of an order as of then, with its bytes and those of each amendment.

@@ -42,8 +42,8 @@ from ledger.vocabulary import (
     Word,
 )
 from projections.identifiers import FIELDS, checked_normal_form, digest, normal_form
-from projections.projection import AsOf, Item, Projection, Row, Write, aware, bound, text
-from projections.store import Rows, Store
+from projections.projection import AsOf, Item, Projection, aware, bound, text
+from projections.storage.store import Row, Rows, Store, Writer
 from projections.values import Values, ValueState, shown
 
 
@@ -158,13 +158,13 @@ class PersonalData(Projection):
 
     # --- rows ------------------------------------------------------------------------------------------------
 
-    def apply(self, batch: Sequence[Item], write: Write) -> None:
+    def apply(self, batch: Sequence[Item], writer: Writer) -> None:
         subjects: list[Row] = []
         versions: list[Row] = []
         links: list[Row] = []
         erasures: list[Row] = []
         named: list[tuple[Item, SubjectId, IdentifierKind | None]] = []
-        destroyed: list[Row] = []
+        destroyed: list[str] = []
         for item in batch:
             index, at, event = item.index, item.recorded_at, item.event
             kind = type(event)
@@ -202,14 +202,14 @@ class PersonalData(Projection):
             else:
                 assert isinstance(event, KeyDestroyed)
                 erasures.append((index, event.subject_id, at, event.retention_class))
-                destroyed.append((event.key_id,))
-        write("INSERT INTO subjects VALUES (?, ?, ?, ?, ?)", subjects)
-        write("INSERT INTO field_versions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", versions)
-        write("INSERT INTO links VALUES (?, ?, ?, ?)", links)
-        write("INSERT INTO erasures VALUES (?, ?, ?, ?)", erasures)
-        write("INSERT INTO identifiers VALUES (?, ?, ?, ?, ?)", self._identifiers(named))
+                destroyed.append(event.key_id)
+        writer.insert("subjects", subjects)
+        writer.insert("field_versions", versions)
+        writer.insert("links", links)
+        writer.insert("erasures", erasures)
+        writer.insert("identifiers", self._identifiers(named))
         # After the inserts: nothing is ever recorded under a key that is destroyed, so this batch has all there is.
-        write("DELETE FROM identifiers WHERE key_id = ?", destroyed)
+        writer.delete("identifiers", "key_id", destroyed)
 
     def _identifiers(self, named: Sequence[tuple[Item, SubjectId, IdentifierKind | None]]) -> list[Row]:
         """Return the rows of the identifiers in these events, none where values are erased. Raises Tampered."""

@@ -2,13 +2,13 @@
 
 Every row is keyed by the index of the event that it comes from, and stands for ever; only digests of identifiers are
 deleted, with their key. So "as of" a moment or a position is a bound on the index, the order of the log is the order on
-disk, and two builds from one log have the same rows. What does not live here: when to apply (runner) and where (store).
+disk, and two builds from one log have the same rows. What does not live here: when to apply (runner), where (storage).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, ClassVar, Final, NamedTuple
@@ -18,13 +18,10 @@ import msgspec
 from ledger.errors import Invalid
 from ledger.events import Event
 from ledger.vocabulary import EventId
+from projections.storage.store import Writer
 
 AsOf = datetime | int | None
 """What was known: at a recorded moment, at a position (that many entries), or now."""
-
-Row = tuple[Any, ...]
-Write = Callable[[str, Iterable[Row]], object]
-"""Runs one statement for each row, in this order, inside the transaction of the batch."""
 
 # Later than any position or moment that is recorded.
 _NO_END: Final = 2**62
@@ -69,7 +66,7 @@ class Projection(ABC):
         return schema(cls.NAME)
 
     @abstractmethod
-    def apply(self, batch: Sequence[Item], write: Write) -> None:
+    def apply(self, batch: Sequence[Item], writer: Writer) -> None:
         """Write the rows of a batch. Whatever it raises but StorageError quarantines the event that it is raised for.
 
         It must depend on the batch and the ledger alone, never on rows written before or on a clock.

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 
-import apsw
 import msgspec
 
 from ledger import Ledger
@@ -25,7 +24,7 @@ from ledger.storage.engine import QueryItem
 from projections.batch import BATCH, Applier
 from projections.compare import Comparison, compare
 from projections.projection import Projection
-from projections.store import Store, storage_errors
+from projections.storage.store import Generation, Store
 
 Progress = Callable[[int, int], None]
 """Is told (done, total) entries now and then."""
@@ -89,8 +88,8 @@ class Runner:
         """
         size = self._ledger.size()
         while True:
-            with self._store.lock():
-                position = self._step()
+            with self._store.writing() as generation:
+                position = None if generation is None else self._step(generation)
             if position is None:
                 self._rebuild(progress, unless_fit=True)
                 continue
@@ -139,34 +138,30 @@ class Runner:
                 self._failure = type(error).__name__
                 self._stopping.wait(_RETRY_S)
 
-    def _step(self) -> int | None:
-        """Take in one batch and return the position, None when there is nothing that fits. Call it under the lock."""
-        connection = self._store.writer()
-        if connection is None:
+    def _step(self, generation: Generation) -> int | None:
+        """Take in one batch and return the position, None when what is there does not fit."""
+        position = self._fit(generation)
+        if position is None:
             return None
-        with storage_errors(self._store.path):
-            position = self._fit(connection)
-            if position is None:
-                return None
-            end = min(position + self._batch, self._ledger.size())
-            if end > position:
-                self._applier.advance(connection, position, end)
-            return end
+        end = min(position + self._batch, self._ledger.size())
+        if end > position:
+            self._applier.advance(generation, position, end)
+        return end
 
-    def _fit(self, connection: apsw.Connection) -> int | None:
+    def _fit(self, generation: Generation) -> int | None:
         """Return the position of what is built, None when it is not what this code would build of this ledger.
 
         Raises StorageError for a newer version: two programs must not rebuild in turn for ever.
         """
-        found: list[Any] = connection.execute("SELECT name, version, position FROM projection").fetchall()
+        found = generation.rows("SELECT name, version, position FROM projection")
         versions = {name: version for name, version, _ in found}
         if any(version > self._versions.get(name, version) for name, version in versions.items()):
-            raise StorageError(f"{self._store.path}: is of a newer version: install a newer prooftrail")
+            raise StorageError("the projections are of a newer version: install a newer prooftrail")
         positions = {position for _, _, position in found}
         if versions != self._versions or len(positions) != 1:
             return None
         position: int = positions.pop()
-        origin, leaf = connection.execute("SELECT origin, leaf FROM source").fetchall()[0]
+        origin, leaf = generation.rows("SELECT origin, leaf FROM source")[0]
         # A ledger restored from an older backup has other entries, or none, where this one was built from.
         leaves = self._ledger.engine.leaves(position - 1, position) if position else [b""]
         return position if origin == self._ledger.origin and leaves == [leaf] else None
@@ -187,45 +182,36 @@ class Runner:
         return self._rebuild(progress, unless_fit=False)
 
     def _rebuild(self, progress: Progress | None, *, unless_fit: bool) -> int:
-        with self._store.building() as path:
+        with self._store.building() as fresh:
             if unless_fit and (position := self._fit_now()) is not None:
                 # Another process has built it while this one waited.
                 return position
-            connection = self._store.create(path)
-            try:
-                with storage_errors(path):
-                    self._build(connection, self._ledger.size(), progress)
-                    # What was recorded meanwhile, until so little is left that followers may wait for it.
-                    while self._ledger.size() - _position(connection) > self._batch:
-                        self._extend(connection, self._ledger.size())
-                    with self._store.lock():
-                        position = self._extend(connection, self._ledger.size())
-                        self._store.finish(connection, path)
-                        self._store.turn(path)
-            finally:
-                connection.close()
+            self._build(fresh, self._ledger.size(), progress)
+            # What was recorded meanwhile, until so little is left that followers may wait for it.
+            while self._ledger.size() - _position(fresh) > self._batch:
+                self._extend(fresh, self._ledger.size())
+            with self._store.turning(fresh):
+                position = self._extend(fresh, self._ledger.size())
         self._note(position)
         return position
 
     def _fit_now(self) -> int | None:
-        with self._store.lock():
-            connection = self._store.writer()
-            with storage_errors(self._store.path):
-                return None if connection is None else self._fit(connection)
+        with self._store.writing() as generation:
+            return None if generation is None else self._fit(generation)
 
-    def _build(self, connection: apsw.Connection, end: int, progress: Progress | None) -> int:
-        self._applier.lay_out(connection)
-        position = self._extend(connection, end, progress)
-        self._applier.lay_out_indexes(connection)
+    def _build(self, fresh: Generation, end: int, progress: Progress | None) -> int:
+        self._applier.lay_out(fresh)
+        position = self._extend(fresh, end, progress)
+        self._applier.lay_out_indexes(fresh)
         return position
 
-    def _extend(self, connection: apsw.Connection, end: int, progress: Progress | None = None) -> int:
+    def _extend(self, fresh: Generation, end: int, progress: Progress | None = None) -> int:
         """Take in everything below `end`, in batches."""
-        position = _position(connection)
+        position = _position(fresh)
         with _collected_between() as collect:
             while position < end:
                 first, position = position, min(position + self._batch, end)
-                self._applier.advance(connection, first, position)
+                self._applier.advance(fresh, first, position)
                 collect()
                 if progress is not None:
                     progress(position, end)
@@ -239,24 +225,19 @@ class Runner:
         Names the first `limit` differences and counts all. Raises StorageError when what is in use cannot be read.
         """
         reached = self.catch_up()
-        with self._store.building() as path:
-            connection = self._store.create(path)
-            try:
-                with storage_errors(path):
-                    # No further than what is in use, which only grows: another process may be recording.
-                    self._build(connection, reached, progress)
-                for _ in range(_MAX_COMPARISONS):
-                    with self._store.snapshot() as live, storage_errors(self._store.path):
-                        position = _position(live)
-                        self._extend(connection, position)
-                        found = compare(live, connection, self._applier.projections, position=position, limit=limit)
-                    # The digests under a key go with it. One destroyed after the position of the snapshot may be gone
-                    # from what was just built and not yet from what is in use: then look again, further on.
-                    if not found.count or not self._keys_destroyed_since(position):
-                        return found
-                    self.catch_up()
-            finally:
-                connection.close()
+        with self._store.building() as fresh:
+            # No further than what is in use, which only grows: another process may be recording.
+            self._build(fresh, reached, progress)
+            for _ in range(_MAX_COMPARISONS):
+                with self._store.snapshot() as live:
+                    position = _position(live)
+                    self._extend(fresh, position)
+                    found = compare(live, fresh, self._applier.projections, position=position, limit=limit)
+                # The digests under a key go with it. One destroyed after the position of the snapshot may be gone
+                # from what was just built and not yet from what is in use: then look again, further on.
+                if not found.count or not self._keys_destroyed_since(position):
+                    return found
+                self.catch_up()
         raise StorageError("keys are destroyed without a pause: verify again when it is quieter")
 
     def _keys_destroyed_since(self, position: int) -> bool:
@@ -308,6 +289,6 @@ def _collected_between() -> Iterator[Callable[[], object]]:
             gc.enable()
 
 
-def _position(connection: apsw.Connection) -> int:
-    position: int = connection.execute("SELECT min(position) FROM projection").get
+def _position(generation: Generation) -> int:
+    position: int = generation.rows("SELECT min(position) FROM projection")[0][0]
     return position

@@ -17,7 +17,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import accuse, audit, demo, evidence, history, keys, orders, people, publish, recording, setup, witness
+from api.cli import (
+    accuse,
+    audit,
+    copy,
+    demo,
+    evidence,
+    history,
+    keys,
+    orders,
+    people,
+    publish,
+    recording,
+    setup,
+    witness,
+)  # fmt: skip
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
@@ -101,7 +115,7 @@ def _program(
 
 
 _CAPABILITIES = (
-    setup, keys, recording, orders, people, history, evidence, audit, publish, accuse, witness, demo,
+    setup, keys, recording, orders, people, history, evidence, audit, publish, accuse, witness, copy, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

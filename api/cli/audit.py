@@ -17,7 +17,7 @@ from ledger.errors import Invalid, VerificationError
 from ledger.tlog.checkpoint import Checkpoint
 from ledger.tlog.fsck import Report, fsck
 from ledger.tlog.note import MAX_NOTE_BYTES
-from projections import Comparison, Status, open_projections
+from projections import Comparison, Status
 
 
 def add_to(app: typer.Typer) -> None:
@@ -167,7 +167,7 @@ def rebuild(
     with --verify, that what is in use differs.
     """
     output = Output(as_json)
-    with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
+    with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         with output.progresses() as tell:
             if compare:
                 found = projections.verify(lambda done, total: tell("comparing", done, total))

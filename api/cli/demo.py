@@ -30,7 +30,6 @@ from ledger.events import DisputeResolved, Withheld
 from ledger.storage.engine import QueryItem
 from ledger.tlog.fsck import fsck
 from ledger.vocabulary import OrderId, SubjectId, new_id, order_tag, subject_tag
-from projections import open_projections
 from projections.evidence import verify
 from projections.evidence.collect import collect_order, collect_tag
 
@@ -165,7 +164,7 @@ class _Story:
     def _projections(self, ledger: Ledger) -> None:
         with (
             self._chapter("What the events add up to is rebuilt from them, and compared"),
-            open_projections(ledger, self.settings.projections_file) as projections,
+            self.settings.projections(ledger) as projections,
             self.output.progresses() as tell,
         ):
             started = monotonic()

@@ -11,7 +11,7 @@ from api.cli.failure import Usage
 from api.cli.options import DataOption, JsonOption, SubjectOption, identifier, moment, opened
 from api.cli.output import Output, counted
 from ledger.vocabulary import IdentifierKind, SubjectId
-from projections import FieldState, IdentifierState, SubjectState, ValueState, open_projections
+from projections import FieldState, IdentifierState, SubjectState, ValueState
 
 # The longest e-mail address is 320 characters (RFC 5321 §4.5.3.1); what is longer is no identifier.
 MAX_LINE: Final = 1_024
@@ -41,7 +41,7 @@ def state(
     output = Output(as_json)
     subject_id = SubjectId(identifier(subject, "--subject"))
     then = moment(as_of, "--as-of")
-    with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
+    with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.state(subject_id, as_of=then)
         set_aside = projections.status().quarantined
@@ -88,7 +88,7 @@ def lookup(
     """
     output = Output(as_json)
     value = _asked(kind)
-    with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
+    with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.lookup(kind, value)
     if as_json:

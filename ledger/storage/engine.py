@@ -103,7 +103,7 @@ class TagRow(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What one transaction inserts."""
+    """What one transaction inserts. `earlier` checkpoints are of a copy, which takes several transactions in one."""
 
     events: Sequence[EventRow]
     tiles: Sequence[Tile]
@@ -111,6 +111,7 @@ class Batch(msgspec.Struct, frozen=True):
     size: int
     checkpoint: bytes
     recorded_at: str = ""
+    earlier: Sequence[tuple[int, bytes]] = ()
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -144,6 +145,10 @@ class Transaction(ABC):
     @abstractmethod
     def insert(self, batch: Batch) -> None:
         """Insert a batch."""
+
+    @abstractmethod
+    def insert_idempotency(self, rows: Sequence[IdempotencyRow]) -> None:
+        """Insert rows of a copied log for entries that are there; the rows of keys that are there stay."""
 
     @abstractmethod
     def commit(self) -> None:

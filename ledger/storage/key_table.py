@@ -56,6 +56,10 @@ class KeyTable(ABC):
         """Return a wrapped secret."""
 
     @abstractmethod
+    def secrets(self) -> list[tuple[str, bytes]]:
+        """Return the name of every secret and the secret, wrapped, by name."""
+
+    @abstractmethod
     def add_secret(self, name: str, wrapped: bytes) -> None:
         """Insert a secret unless there is one of that name."""
 

@@ -105,6 +105,12 @@ _STATEMENTS: Final = {
         "c AS (INSERT INTO {s}.checkpoints (size, note) VALUES (%s, %s)) "
         "UPDATE {s}.head SET size = %s, recorded_at = %s WHERE one = 1"
     ),
+    # Of a log that is copied.
+    "insert_earlier": "INSERT INTO {s}.checkpoints (size, note) SELECT s, n FROM unnest(%s, %s) r(s, n)",
+    "add_idempotency": (
+        "INSERT INTO {s}.idempotency (key, content, first, count) "
+        "SELECT k, c, f, n FROM unnest(%s, %s, %s, %s) r(k, c, f, n) ON CONFLICT DO NOTHING"
+    ),
     # --- reading
     "ledger": "SELECT origin, verifier FROM {s}.ledger",
     "size": "SELECT size FROM {s}.head",
@@ -558,8 +564,14 @@ class PostgresTransaction(Transaction):
             *_columns(used, Byteas, Byteas, Bigints, Bigints),
             batch.size, batch.checkpoint, batch.size, batch.recorded_at,
         )  # fmt: skip
+        if batch.earlier:
+            self._inserts.append(("insert_earlier", tuple(_columns(batch.earlier, Bigints, Byteas))))
         self._inserts.append(("insert", parameters))
         self._left = Head(batch.size, events[-1].entry, self.head.copy)
+
+    def insert_idempotency(self, rows: Sequence[IdempotencyRow]) -> None:
+        used = [(row.key, row.content, row.first, row.count) for row in rows]
+        self._inserts.append(("add_idempotency", tuple(_columns(used, Byteas, Byteas, Bigints, Bigints))))
 
     def commit(self) -> None:
         connection = self._connection

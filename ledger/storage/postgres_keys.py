@@ -45,6 +45,7 @@ _STATEMENTS: Final = {
     "every": f"SELECT {_COLUMNS} FROM {{s}}.data_keys WHERE key_id > %s ORDER BY key_id LIMIT 1000",
     "delete": "DELETE FROM {s}.data_keys WHERE key_id = ANY (%s)",
     "secret": "SELECT wrapped FROM {s}.secrets WHERE name = %s",
+    "secrets": "SELECT name, wrapped FROM {s}.secrets ORDER BY name",
     "add_secret": "INSERT INTO {s}.secrets (name, wrapped) VALUES (%s, %s) ON CONFLICT DO NOTHING",
     "applied_to": "SELECT applied_to FROM {s}.erasures",
     "set_applied_to": "UPDATE {s}.erasures SET applied_to = %s",
@@ -122,6 +123,9 @@ class PostgresKeyTable(KeyTable):
     def secret(self, name: str) -> bytes | None:
         rows = self._rows("secret", name)
         return rows[0][0] if rows else None
+
+    def secrets(self) -> list[tuple[str, bytes]]:
+        return [(name, wrapped) for name, wrapped in self._rows("secrets")]
 
     def add_secret(self, name: str, wrapped: bytes) -> None:
         self._write("add_secret", name, wrapped)

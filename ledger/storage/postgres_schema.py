@@ -23,6 +23,7 @@ from ledger.storage.postgres_session import (
     APP_ROLE,
     KEYS_ROLE,
     OWNER_ROLE,
+    READ_ROLE,
     Connection,
     Sessions,
     parse_dsn,
@@ -32,7 +33,7 @@ from ledger.storage.postgres_session import (
 # "Prft": first half of the names of our advisory locks.
 LOCK_CLASS: Final = 0x50726674
 
-_ROLES: Final = (OWNER_ROLE, APP_ROLE, KEYS_ROLE)
+_ROLES: Final = (OWNER_ROLE, APP_ROLE, KEYS_ROLE, READ_ROLE)
 
 # What a schema is made of, one line each. SELECT may be granted to anybody whom the operator likes (an auditor, a
 # backup); whatever can change a row or a table is part of what is compared.
@@ -155,6 +156,10 @@ class Schema:
                     self._forward(connection, first_rows, parameters, upto)
                 connection.execute("RESET ROLE")
                 _let_act_as(connection, role, user_of)
+                if role == APP_ROLE:
+                    # Whoever records also keeps what is read, in schemas that this role makes and drops.
+                    _let_act_as(connection, READ_ROLE, user_of)
+                    _let_make_schemas(connection, READ_ROLE)
         finally:
             connection.close()
 
@@ -295,3 +300,16 @@ def _let_act_as(connection: Connection, role: str, dsn: str) -> None:
     able = connection.execute("SELECT pg_has_role(%s, %s, 'MEMBER')", (user, role)).fetchone()
     if able == (False,):
         connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(user)))
+
+
+def _let_make_schemas(connection: Connection, role: str) -> None:
+    """Let a role make schemas in this database. An owner who may not grant that leaves it to the administrator."""
+    row = connection.execute(
+        "SELECT current_database(), has_database_privilege(%s, current_database(), 'CREATE')", (role,)
+    ).fetchone()
+    assert row is not None
+    if not row[1]:
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            connection.execute(
+                sql.SQL("GRANT CREATE ON DATABASE {} TO {}").format(sql.Identifier(row[0]), sql.Identifier(role))
+            )

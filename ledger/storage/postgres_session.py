@@ -25,6 +25,7 @@ from ledger.storage.postgres_node import owning_node
 OWNER_ROLE: Final = "prooftrail_owner"
 APP_ROLE: Final = "prooftrail_app"
 KEYS_ROLE: Final = "prooftrail_keys"
+READ_ROLE: Final = "prooftrail_read"
 
 OLDEST_SERVER: Final = 14
 

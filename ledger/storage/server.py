@@ -1,6 +1,7 @@
 """Where a ledger lies on PostgreSQL: connection strings and schema. Imports no driver, opens nothing.
 
-One ledger has one schema; its data keys have another, in the same database unless they are given a server of their own.
+One ledger has one schema; its data keys have another, in the same database unless they are given a server of their own;
+what is derived from it has more, in the same database.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ledger.errors import Invalid
 
 DEFAULT_SCHEMA: Final = "records"
 KEYS_SUFFIX: Final = "_keys"
+READ_SUFFIX: Final = "_read"
 
 # Closed, so that a name needs no thought anywhere; quoted all the same where it stands in SQL. PostgreSQL cuts names at
 # 63 bytes (NAMEDATALEN); `pg_` is the server's own.
@@ -33,10 +35,11 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     keys_owner_dsn: str | None = None
 
     def __post_init__(self) -> None:
-        if not _SCHEMA.fullmatch(self.schema) or self.schema.endswith(KEYS_SUFFIX):
+        if not _SCHEMA.fullmatch(self.schema) or self.schema.endswith((KEYS_SUFFIX, READ_SUFFIX)):
             raise Invalid(
                 "schema",
-                f"is 1 to 48 of a-z, 0-9 and _, begins with a letter, not with pg_, and does not end in {KEYS_SUFFIX}",
+                f"is 1 to 48 of a-z, 0-9 and _, begins with a letter, not with pg_, and does not end in "
+                f"{KEYS_SUFFIX} or {READ_SUFFIX}",
             )
 
     def __repr__(self) -> str:
@@ -47,3 +50,8 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     def keys_schema(self) -> str:
         """The schema of the data keys."""
         return self.schema + KEYS_SUFFIX
+
+    @property
+    def read_schema(self) -> str:
+        """The schema that says where what is read lies: beside it, in schemas named `<read schema>_<random>`."""
+        return self.schema + READ_SUFFIX

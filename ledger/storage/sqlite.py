@@ -437,7 +437,14 @@ class SqliteTransaction(Transaction):
             self._insert("sealed", [(row.index, box.key_id, box.bytes) for row in batch.events for box in row.boxes])
             self._insert("tiles", [(tile.level, tile.n, tile.hashes) for tile in batch.tiles])
             self._insert("idempotency", [(row.key, row.content, row.first, row.count) for row in batch.idempotency])
-            self._insert("checkpoints", [(batch.size, batch.checkpoint)])
+            self._insert("checkpoints", [*batch.earlier, (batch.size, batch.checkpoint)])
+
+    def insert_idempotency(self, rows: Sequence[IdempotencyRow]) -> None:
+        with storage_errors(self._path):
+            self._connection.executemany(
+                "INSERT INTO idempotency VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                [(row.key, row.content, row.first, row.count) for row in rows],
+            )
 
     def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         if rows:

@@ -117,6 +117,9 @@ class SqliteKeyTable(KeyTable):
         rows = self._rows("SELECT wrapped FROM secrets WHERE name = ?", name)
         return rows[0][0] if rows else None
 
+    def secrets(self) -> list[tuple[str, bytes]]:
+        return [(name, wrapped) for name, wrapped in self._rows("SELECT name, wrapped FROM secrets ORDER BY name")]
+
     def add_secret(self, name: str, wrapped: bytes) -> None:
         with storage_errors(self._path):
             self._connection.execute("INSERT INTO secrets VALUES (?, ?) ON CONFLICT DO NOTHING", (name, wrapped))

@@ -101,7 +101,7 @@ def test_help_and_version_need_no_ledger(program: Program) -> None:
     "word",
     [
         "init", "key", "new-id", "register", "record", "commands", "record-order", "prove", "state", "lookup",
-        "history", "replay", "verify", "checkpoint", "rebuild", "demo",
+        "history", "replay", "verify", "checkpoint", "rebuild", "copy", "demo",
     ],
 )  # fmt: skip
 def test_every_command_teaches_by_example_and_speaks_json(program: Program, word: str) -> None:

@@ -11,22 +11,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-import pytest
-
-from projections import PROJECTIONS_FILE, Progress, open_projections
-from projections.store import Store
+from projections import Progress
 from tests.projections.crowd import crowd
-from tests.projections.test_runner import dump
-from tests.projections.world import make, opened
+from tests.projections.world import Where, dump
 
 ROUNDS = int(os.environ.get("PROOFTRAIL_PROJECTION_KILLS", "24"))
 
 
-def follow_to(data: Path, target: int, *, batch: int) -> None:
+def follow_to(where: Where, target: int, *, batch: int) -> None:
     """Follow a ledger in small batches until a position; the life of one process."""
-    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+    with where.opened() as ledger, where.projections(ledger) as projections:
         projections.runner._batch = batch
         projections.follow()
         print("following", flush=True)
@@ -34,21 +29,21 @@ def follow_to(data: Path, target: int, *, batch: int) -> None:
             sys.exit("the target was never reached")
 
 
-def rebuild_for_ever(data: Path, tell: Progress) -> None:
-    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+def rebuild_for_ever(where: Where, tell: Progress) -> None:
+    with where.opened() as ledger, where.projections(ledger) as projections:
         projections.runner._batch = 50
         while True:
             projections.rebuild(tell)
 
 
-def catch_up(data: Path, tell: Progress) -> None:
-    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+def catch_up(where: Where, tell: Progress) -> None:
+    with where.opened() as ledger, where.projections(ledger) as projections:
         projections.runner._batch = 3
         projections.catch_up(tell)
         time.sleep(60)
 
 
-def killed(work: Callable[[Path, Progress], None], data: Path, *, batches: int, later_s: float) -> None:
+def killed(work: Callable[[Where, Progress], None], where: Where, *, batches: int, later_s: float) -> None:
     """Do work in a child that is killed a little after it has told of so many batches.
 
     By batches and not by time, so that a slow machine kills as well as a fast one. Forked, as a fresh interpreter would
@@ -59,7 +54,7 @@ def killed(work: Callable[[Path, Progress], None], data: Path, *, batches: int, 
     if child == 0:
         out = os.fdopen(tell, "w")
         try:
-            work(data, lambda done, total: print(end=".", file=out, flush=True))
+            work(where, lambda done, total: print(end=".", file=out, flush=True))
         finally:
             os._exit(1)
     os.close(tell)
@@ -72,22 +67,16 @@ def killed(work: Callable[[Path, Progress], None], data: Path, *, batches: int, 
     assert os.WIFSIGNALED(status), "the child ended by itself"
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    make(tmp_path / "data")
-    return tmp_path / "data"
-
-
-def test_a_follower_that_is_killed_equals_a_rebuild(data: Path) -> None:
+def test_a_follower_that_is_killed_equals_a_rebuild(made: Where) -> None:
     rng = random.Random(11)
     lags: set[int] = set()
-    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+    with made.opened() as ledger, made.projections(ledger) as projections:
         projections.catch_up()
     for number in range(ROUNDS):
-        with opened(data) as ledger:
+        with made.opened() as ledger:
             crowd(ledger, 100, seed=number, lives_a_batch=5)
-        killed(catch_up, data, batches=rng.randrange(33), later_s=rng.uniform(0, 0.01))
-        with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+        killed(catch_up, made, batches=rng.randrange(33), later_s=rng.uniform(0, 0.01))
+        with made.opened() as ledger, made.projections(ledger) as projections:
             position = projections.status().position
             lags.add(ledger.size() - position)
             kept = dump(projections)
@@ -99,23 +88,24 @@ def test_a_follower_that_is_killed_equals_a_rebuild(data: Path) -> None:
     assert len(lags) > 1
 
 
-def test_a_rebuild_that_is_killed_leaves_the_old_state_or_the_new(data: Path) -> None:
+def test_a_rebuild_that_is_killed_leaves_the_old_state_or_the_new(made: Where) -> None:
     rng = random.Random(12)
-    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+    with made.opened() as ledger, made.projections(ledger) as projections:
         crowd(ledger, 400)
         projections.catch_up()
         whole = dump(projections)
     generations: set[str] = set()
     for _ in range(ROUNDS):
-        killed(rebuild_for_ever, data, batches=rng.randrange(20), later_s=rng.uniform(0, 0.02))
-        generations.add(os.readlink(data / PROJECTIONS_FILE))
-        store = Store(data / PROJECTIONS_FILE)
-        with store.read() as rows:
-            assert rows("PRAGMA integrity_check") == [("ok",)]
-        store.close()
-        with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+        killed(rebuild_for_ever, made, batches=rng.randrange(20), later_s=rng.uniform(0, 0.02))
+        generations.add(made.in_use())
+        if made.server is None:
+            store = made.store()
+            with store.read() as rows:
+                assert rows("PRAGMA integrity_check") == [("ok",)]
+            store.close()
+        with made.opened() as ledger, made.projections(ledger) as projections:
             assert dump(projections) == whole
     assert len(generations) > 1
-    with opened(data) as ledger, open_projections(ledger, data / PROJECTIONS_FILE) as projections:
+    with made.opened() as ledger, made.projections(ledger) as projections:
         projections.rebuild()
-    assert [path.name for path in data.glob("projections-*.db")] == [os.readlink(data / PROJECTIONS_FILE)]
+    assert made.generations() == [made.in_use()]

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 
@@ -24,23 +23,18 @@ from ledger.errors import StorageError
 from ledger.events import SubjectRegistered
 from ledger.keys import KeyScope
 from ledger.sequencer import Append
+from ledger.storage.server import Server
 from ledger.vocabulary import RetentionClass, SubjectId, SubjectRole, new_id, subject_tag
-from projections import Difference, Projections, open_projections
+from projections import Difference
 from projections.personal_data import PersonalData
-from projections.projection import Item, Write
+from projections.projection import Item
 from projections.runner import Runner
+from projections.storage.store import Generation, Writer
 from tests.projections.crowd import crowd
-from tests.projections.world import OFFICER, World, collect, make, opened
+from tests.projections.world import OFFICER, Where, World, collect, dump
 
 ROOT = Path(__file__).parents[2]
 EVENTS = int(os.environ.get("PROOFTRAIL_PROJECTION_EVENTS", "24000"))
-
-
-def dump(projections: Projections) -> dict[str, list[Any]]:
-    """Return every row of every table in use."""
-    with projections._store.read() as rows:
-        tables = [name for (name,) in rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
-        return {table: rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables}
 
 
 def small_batches(world: World, batch: int) -> Runner:
@@ -127,8 +121,8 @@ def test_a_follower_goes_on_after_a_failure(world: World, monkeypatch: pytest.Mo
     monkeypatch.setattr("projections.runner._RETRY_S", 0.01)
     healthy = world.asked.runner._applier.advance
 
-    def full(connection: apsw.Connection, first: int, end: int) -> None:
-        raise apsw.FullError
+    def full(generation: Generation, first: int, end: int) -> None:
+        raise StorageError("the disk is full")
 
     monkeypatch.setattr(world.asked.runner._applier, "advance", full)
     world.asked.follow()
@@ -158,24 +152,26 @@ def test_an_answer_is_of_one_state(world: World) -> None:
 def test_changed_code_is_rebuilt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.subject()
     world.asked.catch_up()
-    before = os.readlink(world.path)
+    before = world.where.in_use()
     monkeypatch.setattr(PersonalData, "VERSION", 2)
-    with open_projections(world.ledger, world.path) as newer:
+    with world.where.projections(world.ledger) as newer:
         assert newer.catch_up() == 1
         assert newer.status().versions["personal_data"] == 2
-    assert os.readlink(world.path) != before
+    assert world.where.in_use() != before
     # The older program does not take it back.
     with pytest.raises(StorageError, match="newer"):
         world.asked.catch_up()
 
 
-def test_a_ledger_restored_from_an_older_backup_is_rebuilt(tmp_path: Path) -> None:
-    for name in ("now", "backup"):
-        make(tmp_path / name)
-    with opened(tmp_path / "now") as now, open_projections(now, tmp_path / "projections.db") as projections:
+def test_a_ledger_restored_from_an_older_backup_is_rebuilt(where: Where, tmp_path: Path) -> None:
+    where.make()
+    newest, older = Where(tmp_path / "now"), Where(tmp_path / "backup")
+    newest.make()
+    older.make()
+    with newest.opened() as now, where.projections(now) as projections:
         crowd(now, 40, lives_a_batch=1)
         projections.catch_up()
-    with opened(tmp_path / "backup") as backup, open_projections(backup, tmp_path / "projections.db") as projections:
+    with older.opened() as backup, where.projections(backup) as projections:
         backup.record(RegisterSubject(subject_id=SubjectId(new_id())), OFFICER)
         assert projections.catch_up() == 1
         assert projections.verify().count == 0
@@ -183,25 +179,33 @@ def test_a_ledger_restored_from_an_older_backup_is_rebuilt(tmp_path: Path) -> No
         crowd(backup, 20, seed=9, lives_a_batch=1)
         projections.catch_up()
         size = backup.size()
-    with opened(tmp_path / "now") as now, open_projections(now, tmp_path / "projections.db") as projections:
+    with newest.opened() as now, where.projections(now) as projections:
         assert now.size() > size
         projections.catch_up()
         assert projections.verify().count == 0
 
 
 @pytest.mark.parametrize("damage", ["garbage", "gone", "target gone"])
-def test_a_damaged_file_says_so_and_a_rebuild_heals_it(world: World, damage: str) -> None:
+def test_damage_says_so_and_a_rebuild_heals_it(world: World, damage: str) -> None:
     subject = world.subject()
     world.asked.catch_up()
     world.asked._store.close()
-    target = world.path.with_name(os.readlink(world.path))
-    if damage == "garbage":
-        target.write_bytes(os.urandom(8_192))
-    elif damage == "gone":
-        world.path.unlink()
-    else:
-        target.unlink()
-    with open_projections(world.ledger, world.path) as projections:
+    where = world.where
+    target = world.data / where.in_use()
+    match (damage, where.server):
+        case ("garbage", None):
+            target.write_bytes(os.urandom(8_192))
+        case ("gone", None):
+            where.path.unlink()
+        case (_, None):
+            target.unlink()
+        case ("garbage", _):
+            where.ask(f"DROP TABLE {where.in_use()}.projection")
+        case ("gone", Server()):
+            where.ask(f"DROP SCHEMA {where.server.read_schema} CASCADE")
+        case _:
+            where.ask(f"DROP SCHEMA {where.in_use()} CASCADE")
+    with where.projections(world.ledger) as projections:
         if damage != "gone":
             with pytest.raises(StorageError, match="rebuild"):
                 projections.catch_up()
@@ -211,12 +215,12 @@ def test_a_damaged_file_says_so_and_a_rebuild_heals_it(world: World, damage: str
         assert projections.state(subject).subject_id == subject
 
 
-def test_a_file_that_is_not_ours_is_left_alone(world: World) -> None:
-    world.subject()
-    world.path.write_text("somebody's notes")
-    with pytest.raises(StorageError, match="remove it"):
-        world.asked.catch_up()
-    assert world.path.read_text() == "somebody's notes"
+def test_a_file_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    with World(Where(tmp_path / "data")) as world:
+        world.where.path.write_text("somebody's notes")
+        with pytest.raises(StorageError, match="remove it"):
+            world.asked.catch_up()
+        assert world.where.path.read_text() == "somebody's notes"
 
 
 # --- rebuilding ------------------------------------------------------------------------------------------------
@@ -230,8 +234,7 @@ def test_a_rebuild_leaves_one_generation_and_tells_how_far_it_is(world: World) -
         world.asked.rebuild(lambda *progress: done.append(progress))
     assert done[0] == (20, world.ledger.size())
     assert done[-1] == (world.ledger.size(), world.ledger.size())
-    databases = [path.name for path in world.data.glob("projections-*.db")]
-    assert databases == [os.readlink(world.path)]
+    assert world.where.generations() == [world.where.in_use()]
 
 
 def test_readers_and_a_follower_go_on_through_a_rebuild(world: World) -> None:
@@ -266,17 +269,23 @@ def test_readers_and_a_follower_go_on_through_a_rebuild(world: World) -> None:
 def test_a_rebuild_that_fails_leaves_the_old_state(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = world.subject()
     world.asked.catch_up()
-    before = os.readlink(world.path)
+    before = world.where.in_use()
 
-    def fail(*_: object) -> None:
-        raise StorageError("no")
+    healthy, extended = world.asked.runner._extend, []
 
-    monkeypatch.setattr(world.asked._store, "finish", fail)
+    def fail(*given: Any) -> int:
+        # First the build, then the last rows before the turn.
+        extended.append(healthy(*given))
+        if len(extended) == 2:
+            raise StorageError("no")
+        return extended[-1]
+
+    monkeypatch.setattr(world.asked.runner, "_extend", fail)
     with pytest.raises(StorageError):
         world.asked.rebuild()
-    assert os.readlink(world.path) == before
+    assert world.where.in_use() == before
     assert world.asked.state(subject).position == 1
-    assert [path.name for path in world.data.glob("projections-*.db")] == [before]
+    assert world.where.generations() == [before]
 
 
 # --- comparing -------------------------------------------------------------------------------------------------
@@ -289,7 +298,7 @@ def test_verify_finds_nothing_in_a_sound_state(world: World) -> None:
     assert (found.count, found.differences, found.position) == (0, (), world.ledger.size())
     assert found.rows > 2_500
     assert done[-1] == (world.ledger.size(), world.ledger.size())
-    assert [path.name for path in world.data.glob("projections-*.db")] == [os.readlink(world.path)]
+    assert world.where.generations() == [world.where.in_use()]
 
 
 def test_verify_finds_nothing_while_the_ledger_grows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,11 +385,10 @@ def test_verify_finds_a_position_that_runs_ahead(world: World) -> None:
     crowd(world.ledger, 20, seed=2, lives_a_batch=1)
     size = world.ledger.size()
     leaf = world.ledger.engine.leaves(size - 1, size)[0]
-    with world.asked._store.lock():
-        connection = world.asked._store.writer()
-        assert connection is not None
-        connection.execute("UPDATE projection SET position = ?", (size,))
-        connection.execute("UPDATE source SET leaf = ?", (leaf,))
+    with world.asked._store.writing() as generation:
+        assert generation is not None
+        generation.execute("UPDATE projection SET position = ?", size)
+        generation.execute("UPDATE source SET leaf = ?", leaf)
     assert world.asked.verify().count >= 20
 
 
@@ -425,8 +433,8 @@ def test_an_event_that_one_projection_cannot_take_in_holds_up_nothing_else(
     world.given(collect(subjects[0], address="Tartu"))
     healthy = PersonalData.apply
 
-    def apply(self: PersonalData, items: Sequence[Item], write: Write) -> None:
-        healthy(self, items, write)
+    def apply(self: PersonalData, items: Sequence[Item], writer: Writer) -> None:
+        healthy(self, items, writer)
         if any(item.index in (3, 8) for item in items):
             raise Canary("mari@example.com")
 
@@ -438,6 +446,7 @@ def test_an_event_that_one_projection_cannot_take_in_holds_up_nothing_else(
     ]
     assert [row[0] for row in dump(world.asked)["subjects"]] == [0, 1, 2, 4, 5, 6, 7]
     assert world.asked.state(subjects[0]).fields["address"].value == "Tartu"  # type: ignore[index]
+    assert "mari@" not in repr(dump(world.asked))
     assert not any(b"mari@" in path.read_bytes() for path in world.data.glob("projections*"))
 
 
@@ -458,13 +467,13 @@ def test_a_row_that_does_not_fit_is_quarantined(world: World, monkeypatch: pytes
         world.subject()
     healthy = PersonalData.apply
 
-    def apply(self: PersonalData, items: Sequence[Item], write: Write) -> None:
-        healthy(self, items, write)
-        write("INSERT INTO links VALUES (?, NULL, '', '')", [(item.index,) for item in items if item.index == 3])
+    def apply(self: PersonalData, items: Sequence[Item], writer: Writer) -> None:
+        healthy(self, items, writer)
+        writer.insert("links", [(item.index, None, "", "") for item in items if item.index == 3])
 
     monkeypatch.setattr(PersonalData, "apply", apply)
     (found,) = world.then.status().quarantine
-    assert (found.index, found.error) == (3, "ConstraintError")
+    assert (found.index, found.error) == (3, "Misfit")
     assert [row[0] for row in dump(world.asked)["subjects"]] == [0, 1, 2, 4]
 
 
@@ -497,16 +506,14 @@ def test_a_tampered_identifier_is_quarantined_and_an_engine_that_fails_is_not(
 # --- several processes, and memory -----------------------------------------------------------------------------
 
 
-def test_followers_in_three_processes_take_in_each_entry_once(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    make(data)
+def test_followers_in_three_processes_take_in_each_entry_once(made: Where) -> None:
     program = (
-        "import sys; from pathlib import Path; from tests.projections.test_kills import follow_to;"
-        " follow_to(Path(sys.argv[1]), int(sys.argv[2]), batch=1)"
+        "import sys; from tests.projections.test_kills import follow_to; from tests.projections.world import Where;"
+        " follow_to(Where.heard(sys.argv[2:]), int(sys.argv[1]), batch=1)"
     )
-    with opened(data) as ledger, open_projections(ledger, data / "projections.db") as projections:
+    with made.opened() as ledger, made.projections(ledger) as projections:
         projections.catch_up()
-        command = [sys.executable, "-c", program, str(data), "600"]
+        command = [sys.executable, "-c", program, "600", *made.told()]
         others = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         for other in others:
             assert other.stdout is not None
@@ -524,28 +531,26 @@ def test_followers_in_three_processes_take_in_each_entry_once(tmp_path: Path) ->
         assert projections.status().quarantined == 0
 
 
-def test_memory_stays_flat(tmp_path: Path) -> None:
+def test_memory_stays_flat(made: Where) -> None:
     """Building from three times as many events takes no more memory: measured in a process of its own.
 
     PROOFTRAIL_PROJECTION_EVENTS sets how many.
     """
-    make(tmp_path / "data")
     grown: list[int] = []
     for events in (EVENTS // 3, EVENTS):
-        with opened(tmp_path / "data") as ledger:
+        with made.opened() as ledger:
             crowd(ledger, events - ledger.size(), lives_a_batch=100)
         program = (
-            "import re, sys; from pathlib import Path\n"
-            "from tests.projections.world import opened; from projections import open_projections\n"
-            "data = Path(sys.argv[1])\n"
-            "with opened(data) as ledger, open_projections(ledger, data / 'projections.db') as projections:\n"
+            "import re, sys; from pathlib import Path; from tests.projections.world import Where\n"
+            "where = Where.heard(sys.argv[1:])\n"
+            "with where.opened() as ledger, where.projections(ledger) as projections:\n"
             "    projections.runner._batch = 1_000\n"
             "    projections.rebuild(); assert projections.verify().count == 0\n"
             # Not ru_maxrss: a child's begins with what its parent held.
             "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
         )
         done = subprocess.run(
-            [sys.executable, "-c", program, str(tmp_path / "data")],
+            [sys.executable, "-c", program, *made.told()],
             cwd=ROOT,
             capture_output=True,
             text=True,

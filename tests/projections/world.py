@@ -5,19 +5,21 @@ given(commands) records them; the questions catch up first, so that a test asks 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
-import apsw
+import psycopg
 
 from ledger import Actor, Ledger, Receipt, create_ledger, open_ledger
 from ledger.command import Command
 from ledger.commands import CollectData, DecideErasure, DestroyKeys, RegisterSubject
 from ledger.errors import Refused
 from ledger.events import ClassDecision
+from ledger.storage.server import Server
 from ledger.tlog.note import Signer
 from ledger.vocabulary import (
     ActorId,
@@ -32,35 +34,101 @@ from ledger.vocabulary import (
     new_id,
 )
 from projections import PROJECTIONS_FILE, Projections, open_projections
+from projections.storage.postgres import PostgresStore
+from projections.storage.sqlite import SqliteStore
+from projections.storage.store import Store
 
 ORIGIN = "example.com/ledger"
 KEK = b"k" * 32
 SIGNER_SEED = b"s" * 32
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+TABLES = (
+    "projection", "source", "quarantine", "subjects", "field_versions", "links", "erasures", "identifiers",
+    "consents_given", "consents_withdrawn", "disclosure_steps", "order_steps",
+)  # fmt: skip
 OFFICER = Actor(id=ActorId(new_id()), role=Role.OFFICER)
+
+
+def dump(projections: Projections) -> dict[str, list[Any]]:
+    """Return every row of every table of the generation in use."""
+    with projections._store.read() as rows:
+        return {table: rows(f"SELECT * FROM {table} ORDER BY 1, 2") for table in TABLES}
 
 
 def signer() -> Signer:
     return Signer(ORIGIN, SIGNER_SEED)
 
 
-def make(data: Path) -> None:
-    """Make an empty ledger in `data`."""
-    create_ledger(data, origin=ORIGIN, kek=KEK, signer=signer())
+class Where(NamedTuple):
+    """Where a ledger and its projections lie: in files, or on a server. Processes can be told it."""
 
+    data: Path
+    server: Server | None = None
 
-def opened(data: Path, clock: Callable[[], datetime] | None = None) -> Ledger:
-    return open_ledger(data, kek=KEK, signer=signer(), clock=clock or (lambda: datetime.now(UTC)))
+    @property
+    def path(self) -> Path:
+        """The projections, in files."""
+        return self.data / PROJECTIONS_FILE
+
+    def make(self) -> None:
+        """Make an empty ledger."""
+        create_ledger(self.data, origin=ORIGIN, kek=KEK, signer=signer(), server=self.server)
+
+    def opened(self, clock: Callable[[], datetime] | None = None) -> Ledger:
+        now = clock or (lambda: datetime.now(UTC))
+        return open_ledger(self.data, kek=KEK, signer=signer(), clock=now, server=self.server)
+
+    def store(self) -> Store:
+        return SqliteStore(self.path) if self.server is None else PostgresStore(self.server)
+
+    def projections(self, ledger: Ledger) -> Projections:
+        return open_projections(ledger, self.store())
+
+    def told(self) -> list[str]:
+        """The words of a command line from which `heard` makes this again."""
+        return [str(self.data), *((self.server.dsn, self.server.schema) if self.server else ())]
+
+    @classmethod
+    def heard(cls, words: Sequence[str]) -> Where:
+        data, *server = words
+        return cls(Path(data), Server(dsn=server[0], schema=server[1]) if server else None)
+
+    def in_use(self) -> str:
+        """The name of the generation in use."""
+        if self.server is None:
+            return os.readlink(self.path)
+        return str(self.ask(f"SELECT generation FROM {self.server.read_schema}.current")[0][0])
+
+    def generations(self) -> list[str]:
+        """The names of all generations that take space."""
+        if self.server is None:
+            return [path.name for path in self.data.glob("projections-*.db")]
+        query = "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, %s)"
+        return [name for (name,) in self.ask(query, f"{self.server.read_schema}_")]
+
+    def ask(self, sql: str, *parameters: str) -> list[tuple[Any, ...]]:
+        """Run a statement on the server; return its rows if it has any."""
+        assert self.server is not None
+        with psycopg.connect(self.server.dsn, autocommit=True) as connection:
+            connection.execute("SET client_min_messages = error")
+            cursor = connection.execute(sql.encode(), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def remove(self) -> None:
+        """Drop what is on the server."""
+        if self.server is not None:
+            for name in [*self.generations(), self.server.read_schema, self.server.keys_schema, self.server.schema]:
+                self.ask(f"DROP SCHEMA IF EXISTS {name} CASCADE")
 
 
 class World:
-    def __init__(self, data: Path) -> None:
-        make(data)
-        self.data = data
+    def __init__(self, where: Where) -> None:
+        where.make()
+        self.where = where
+        self.data = where.data
         self.now = START
-        self.ledger = opened(data, lambda: self.now)
-        self.path = data / PROJECTIONS_FILE
-        self.asked = open_projections(self.ledger, self.path)
+        self.ledger = where.opened(lambda: self.now)
+        self.asked = where.projections(self.ledger)
 
     def __enter__(self) -> World:
         return self
@@ -117,11 +185,9 @@ class World:
     def tamper(self, sql: str, *parameters: Any) -> None:
         """Change the projections in use behind the program's back."""
         self.asked.catch_up()
-        with self.asked._store.lock():
-            connection = self.asked._store.writer()
-            assert isinstance(connection, apsw.Connection)
-            connection.execute(sql, parameters).fetchall()
-            assert connection.total_changes()
+        with self.asked._store.writing() as generation:
+            assert generation is not None
+            assert generation.rows(f"{sql} RETURNING 1", *parameters)
 
 
 def collect(subject: SubjectId, **values: Any) -> CollectData:

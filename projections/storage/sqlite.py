@@ -1,4 +1,4 @@
-"""The projections database: one SQLite file, disposable, rebuilt from the ledger at any time.
+"""Projections in a SQLite file, disposable, rebuilt from the ledger at any time: the embedded default.
 
 `projections.db` is a symbolic link to the generation in use, `projections-<random>.db`. A rebuild makes another
 generation and turns the link, so that readers see the old state or the new one, whole. A link, because the WAL of a
@@ -18,7 +18,7 @@ import os
 import threading
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,8 +26,9 @@ from typing import Any, Final
 
 import apsw
 
-from ledger.errors import StorageError
+from ledger.errors import Misfit, StorageError
 from ledger.storage.connect import PROJECTIONS_APPLICATION_ID, connect
+from projections.storage.store import Generation, Row, Rows, Store
 
 SCHEMA_VERSION: Final = 1
 
@@ -37,11 +38,51 @@ READER_CACHE_KIB: Final = 16_384
 # A reader that meets a turn of the link opens again; builds are far apart, so that a second turn is our own bug.
 _MAX_TURNS: Final = 10
 
-Rows = Callable[..., list[tuple[Any, ...]]]
-"""Runs one query: `rows(sql, *parameters)`."""
+# What SQLite raises for a row that does not fit its table; anything else is the engine's own failure.
+_MISFITS: Final = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError)
 
 
-class Store:
+class SqliteGeneration(Generation):
+    """A generation in a file of its own."""
+
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+        self.path = path
+        self.connection = connection
+
+    def rows(self, sql: str, *parameters: Any) -> list[Row]:
+        with _storage_errors(self.path):
+            return self.connection.execute(sql, parameters).fetchall()
+
+    def stream(self, sql: str) -> Iterator[Row]:
+        with _storage_errors(self.path):
+            yield from self.connection.execute(sql)
+
+    def execute(self, sql: str, *parameters: Any) -> None:
+        with _storage_errors(self.path):
+            self.connection.execute(sql, parameters).fetchall()
+
+    def insert(self, table: str, rows: Collection[Row]) -> None:
+        for first in rows:
+            with _storage_errors(self.path):
+                places = ", ".join("?" * len(first))
+                self.connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
+            return
+
+    def delete(self, table: str, column: str, values: Collection[str]) -> None:
+        with _storage_errors(self.path):
+            self.connection.executemany(f"DELETE FROM {table} WHERE {column} = ?", [(value,) for value in values])
+
+    def columns(self, table: str) -> tuple[list[str], list[str]]:
+        found = self.rows("SELECT name, pk FROM pragma_table_info(?) ORDER BY cid", table)
+        return [name for name, _ in found], [name for name, pk in sorted(found, key=lambda column: column[1]) if pk]
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with _storage_errors(self.path), self.connection:
+            yield
+
+
+class SqliteStore(Store):
     """The file of the projections. Safe for many threads and processes: readers never wait, writers take turns."""
 
     def __init__(self, path: Path) -> None:
@@ -49,8 +90,7 @@ class Store:
         self.path = path
         self._local = threading.local()
         self._readers: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
-        self._writer: apsw.Connection | None = None
-        self._writer_name = ""
+        self._writer: SqliteGeneration | None = None
         self._lock = _FileLock(path.with_suffix(".lock"))
         self._build_lock = _FileLock(path.with_suffix(".build.lock"))
 
@@ -63,97 +103,65 @@ class Store:
     # --- reading ---------------------------------------------------------------------------------------------
 
     def exists(self) -> bool:
-        """Whether anything was built."""
         return self._current() is not None
 
     @contextmanager
     def read(self) -> Iterator[Rows]:
-        """Read from one state: all queries inside see the same position, whatever is written meanwhile.
-
-        Raises StorageError when nothing is built yet, or what is there is damaged or of another version.
-        """
         connection = self._reader()
-        with storage_errors(self.path):
+        with _storage_errors(self.path):
             connection.execute("BEGIN")
         try:
-            with storage_errors(self.path):
+            with _storage_errors(self.path):
                 yield lambda sql, *parameters: connection.execute(sql, parameters).fetchall()
         finally:
             connection.execute("ROLLBACK")
 
     @contextmanager
-    def snapshot(self) -> Iterator[apsw.Connection]:
-        """Read one state through a connection of its own, for an answer as large as the database."""
-        connection = self._open_current(read_only=True, cache_kib=READER_CACHE_KIB)[0]
+    def snapshot(self) -> Iterator[Generation]:
+        found = self._open_current(read_only=True, cache_kib=READER_CACHE_KIB)
         try:
-            with storage_errors(self.path):
-                connection.execute("BEGIN")
-                yield connection
+            with _storage_errors(self.path):
+                found.connection.execute("BEGIN")
+                yield found
         finally:
-            connection.close()
+            found.connection.close()
 
     # --- writing ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the right to write, among all threads and processes. Not reentrant."""
-        with self._lock:
-            yield
-
-    def writer(self) -> apsw.Connection | None:
-        """Return the writing connection to the generation in use, None when there is none. Call it under `lock`."""
-        name = self._current()
-        if self._writer is None or name != self._writer_name:
-            self._drop_writer()
-            if name is None:
-                return None
-            self._writer, self._writer_name = self._open_current(read_only=False, cache_kib=WRITER_CACHE_KIB)
-            self._writer.execute("PRAGMA synchronous = NORMAL")
-        return self._writer
+    def writing(self) -> Iterator[Generation | None]:
+        with self._lock, _storage_errors(self.path):
+            yield self._in_use()
 
     # --- building --------------------------------------------------------------------------------------------
 
     @contextmanager
-    def building(self) -> Iterator[Path]:
-        """Hold the right to build and yield the path of a new generation; removed at the end unless it was `turn`ed to.
-
-        Waits for another build to end.
-        """
+    def building(self) -> Iterator[Generation]:
         with self._build_lock:
             self._clear()
-            path = self.path.with_name(f"{self.path.stem}-{uuid.uuid4().hex}.db")
+            generation = _create(self.path.with_name(f"{self.path.stem}-{uuid.uuid4().hex}.db"))
             try:
-                yield path
+                with _storage_errors(generation.path):
+                    yield generation
             finally:
-                if self._current() != path.name:
-                    _remove(path)
+                generation.connection.close()
+                if self._current() != generation.path.name:
+                    _remove(generation.path)
 
-    def create(self, path: Path) -> apsw.Connection:
-        """Return a connection to a new file that nobody reads yet: nothing is synced before `finish`."""
-        connection = connect(
-            path,
-            application_id=PROJECTIONS_APPLICATION_ID,
-            version=SCHEMA_VERSION,
-            create=True,
-            cache_kib=WRITER_CACHE_KIB,
-        )
-        # The journal in memory undoes a savepoint; a crash loses the whole file, which nobody has seen. Sorting for
-        # an index goes to a file, so that memory stays flat.
-        connection.execute("PRAGMA journal_mode = MEMORY").fetchall()
-        connection.execute("PRAGMA synchronous = OFF; PRAGMA temp_store = FILE")
-        return connection
+    @contextmanager
+    def turning(self, generation: Generation) -> Iterator[None]:
+        assert isinstance(generation, SqliteGeneration)
+        with self._lock:
+            yield
+            _finish(generation)
+            self._turn(generation.path)
 
-    def finish(self, connection: apsw.Connection, path: Path) -> None:
-        """Close a built file and make it durable."""
-        with storage_errors(path):
-            connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            connection.close()
-        sync(path)
+    # --- inside ----------------------------------------------------------------------------------------------
 
-    def turn(self, path: Path) -> None:
-        """Make a finished file the generation in use. Atomic and durable when it returns. Call it under `lock`."""
+    def _turn(self, path: Path) -> None:
+        """Make a finished file the generation in use. Atomic and durable when it returns."""
         with suppress(StorageError):
-            self.writer()
+            self._in_use()
         old = self._current()
         link = path.with_suffix(".link")
         try:
@@ -162,10 +170,19 @@ class Store:
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be put in place ({error.strerror})") from error
         # A crash from here on finds the new state; the old files are then cleared away by the next build.
-        sync(self.path.parent)
+        _sync(self.path.parent)
         self._retire(old)
 
-    # --- inside ----------------------------------------------------------------------------------------------
+    def _in_use(self) -> SqliteGeneration | None:
+        """Return the generation in use, open for writing, None when there is none. Call it under the lock."""
+        name = self._current()
+        if self._writer is None or name != self._writer.path.name:
+            self._drop_writer()
+            if name is None:
+                return None
+            self._writer = self._open_current(read_only=False, cache_kib=WRITER_CACHE_KIB)
+            self._writer.connection.execute("PRAGMA synchronous = NORMAL")
+        return self._writer
 
     def _current(self) -> str | None:
         try:
@@ -184,19 +201,20 @@ class Store:
         if reader is not None:
             self._local.reader = None
             reader.close()
-        reader, self._local.name = self._open_current(read_only=True, cache_kib=READER_CACHE_KIB)
-        self._local.reader = reader
-        self._readers.add(reader)
-        return reader
+        found = self._open_current(read_only=True, cache_kib=READER_CACHE_KIB)
+        self._local.reader, self._local.name = found.connection, found.path.name
+        self._readers.add(found.connection)
+        return found.connection
 
-    def _open_current(self, *, read_only: bool, cache_kib: int) -> tuple[apsw.Connection, str]:
+    def _open_current(self, *, read_only: bool, cache_kib: int) -> SqliteGeneration:
         for _ in range(_MAX_TURNS):
             name = self._current()
             if name is None:
                 break
+            path = self.path.with_name(name)
             try:
                 connection = connect(
-                    self.path.with_name(name),
+                    path,
                     application_id=PROJECTIONS_APPLICATION_ID,
                     version=SCHEMA_VERSION,
                     read_only=read_only,
@@ -207,23 +225,23 @@ class Store:
                 if self._current() == name:
                     raise StorageError(f"{self.path}: cannot be read; `prooftrail rebuild` makes it anew") from error
             else:
-                return connection, name
+                return SqliteGeneration(path, connection)
         raise StorageError(f"{self.path}: nothing is built yet; `prooftrail rebuild` makes it from the ledger")
 
     def _drop_writer(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            self._writer.connection.close()
             self._writer = None
 
     def _retire(self, name: str | None) -> None:
         """Remove the generation that was in use. Readers that have it open go on with it."""
-        if name is None or self._writer is None or self._writer_name != name:
+        if name is None or self._writer is None or self._writer.path.name != name:
             return
         # Whoever is just opening it must find all of it in the file alone. While its log is still read by others,
         # both are left to the next build.
         whole = False
         with suppress(apsw.Error):
-            whole = self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE) == (0, 0)
+            whole = self._writer.connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE) == (0, 0)
         self._drop_writer()
         if whole:
             _remove(self.path.with_name(name))
@@ -266,11 +284,33 @@ class _FileLock:
         self._mutex.release()
 
 
+def _create(path: Path) -> SqliteGeneration:
+    """Return a new file that nobody reads yet: nothing is synced before it is finished."""
+    connection = connect(
+        path, application_id=PROJECTIONS_APPLICATION_ID, version=SCHEMA_VERSION, create=True, cache_kib=WRITER_CACHE_KIB
+    )
+    # The journal in memory undoes a savepoint; a crash loses the whole file, which nobody has seen. Sorting for
+    # an index goes to a file, so that memory stays flat.
+    connection.execute("PRAGMA journal_mode = MEMORY").fetchall()
+    connection.execute("PRAGMA synchronous = OFF; PRAGMA temp_store = FILE")
+    return SqliteGeneration(path, connection)
+
+
+def _finish(generation: SqliteGeneration) -> None:
+    """Close a built file and make it durable."""
+    with _storage_errors(generation.path):
+        generation.connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        generation.connection.close()
+    _sync(generation.path)
+
+
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises into StorageError with the file and what to do."""
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Turn what SQLite raises into Misfit, or StorageError with the file and what to do."""
     try:
         yield
+    except _MISFITS as error:
+        raise Misfit(f"{path}: a row does not fit its table") from error
     except apsw.FullError as error:
         raise StorageError(f"{path}: the disk is full") from error
     except apsw.BusyError as error:
@@ -281,7 +321,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def sync(path: Path) -> None:
+def _sync(path: Path) -> None:
     """Make a file, or the names in a directory, durable. Raises StorageError."""
     try:
         file = os.open(path, os.O_RDONLY)
