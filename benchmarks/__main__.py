@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import append, condition, history, memory, proof, rebuild, record, result, space, store, verify
+from benchmarks import append, condition, history, index, memory, proof, rebuild, record, result, space, store, verify
 from benchmarks.result import Result
 from ledger import Ledger
 
@@ -30,6 +30,8 @@ class Name(StrEnum):
     REBUILD = "rebuild"
     VERIFY = "verify"
     PROOF = "proof"
+    INDEX = "index"
+    COMPLETENESS = "completeness"
     BYTES = "bytes-per-event"
     MEMORY = "memory"
 
@@ -56,6 +58,8 @@ class Bench:
             Name.REBUILD: self._rebuild,
             Name.VERIFY: self._verify,
             Name.PROOF: self._proof,
+            Name.INDEX: self._index,
+            Name.COMPLETENESS: self._completeness,
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),
         }
@@ -89,6 +93,15 @@ class Bench:
     def _proof(self) -> list[Result]:
         with store.reopen(self._built(self._events)) as ledger:
             return proof.rows(ledger, count=self._proofs)
+
+    def _index(self) -> list[Result]:
+        with self._fresh(self._events) as (ledger, _):
+            results = index.updates(ledger, events=self._events, rounds=self._rounds)
+        return results + index.tag_updates(tags=self._events, batches=3)
+
+    def _completeness(self) -> list[Result]:
+        with self._fresh(self._events) as (ledger, _):
+            return index.proofs(ledger, count=self._proofs)
 
     def _built(self, events: int) -> Path:
         """Return the directory of a ledger that is only read."""

@@ -54,7 +54,10 @@ class Indexer:
         self.failure: LedgerError | None = None
         """Why the last commitment of the steady pace could not be made; None when it was."""
         self._thread = threading.Thread(target=self._run, name="prooftrail-indexer", daemon=True)
-        if every_s is not None:
+
+    def start(self) -> None:
+        """Begin to commit at the pace, if there is one."""
+        if self._every_s is not None:
             self._thread.start()
 
     def close(self) -> None:

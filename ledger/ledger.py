@@ -147,9 +147,9 @@ class Ledger:
             # A key store restored from an older backup replays the destructions it missed before anything is served.
             self.carry_out_erasures()
         except BaseException:
-            self.index.close()
             self._sequencer.close()
             raise
+        self.index.start()
 
     def collect_cosignatures(self, store: CosignatureStore, witnesses: Sequence[WitnessAddress]) -> None:
         """Ask these witnesses from now on, and keep what they say in `store`, which is closed with the ledger."""

@@ -37,7 +37,10 @@ POLL_S = 0.2
 
 
 class LedgerRecorder(DCBRecorder):
-    """Appends and reads through one open ledger. Positions are index + 1, contiguous from 1."""
+    """Appends and reads through one open ledger. Positions are index + 1, contiguous from 1.
+
+    The log's own entries (`index-committed`, unless the ledger was opened without a pace) are among them.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger

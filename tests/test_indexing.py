@@ -151,6 +151,19 @@ def test_an_index_that_was_left_in_the_middle_goes_on(
     assert len(check_index(bench.ledger)) == 2
 
 
+def test_an_index_that_was_counted_in_two_steps_is_found(bench: Bench) -> None:
+    """The defect that the tests above, and the kills in faults/, are there for: leaves first, and then how far."""
+    fill(bench.ledger, 10)
+    store = bench.ledger.engine.tag_index
+    state = store.state()
+    change = bench.ledger.index._count(store, 5)
+    assert store.write(msgspec.structs.replace(change, size=state.size, tags=state.tags), state)
+    bench.reopen()
+    with pytest.raises(Tampered):
+        bench.ledger.commit_index()
+    assert any("on no entry" in why for _, why in problems(bench.ledger))
+
+
 def test_two_processes_index_one_ledger(bench: Bench) -> None:
     other = bench.another()
     try:

@@ -87,13 +87,14 @@ def prove(
                 "as_of": findings.cut and vars(findings.cut),
                 "disclosed": [{"index": index, "field": name} for index, name in shown],
                 "withheld": [{"index": index, "field": name} for index, name in findings.withheld],
-                "key": key,
+                "key": key, "former_keys": list(contents.former),
             }
         )  # fmt: skip
         return
     _tell(output, findings, shown)
     output.say(f"written:   {to}")
-    output.say(f"Verify it anywhere: python3 verify.py {to} --key '{key}'")
+    keys = " ".join(f"--key '{one}'" for one in (key, *contents.former))
+    output.say(f"Verify it anywhere: python3 verify.py {to} {keys}")
 
 
 def _wanted(**named: str | None) -> tuple[str, Tag]:
@@ -133,8 +134,9 @@ def _tell(output: Output, findings: verify.Findings, shown: list[tuple[int, str]
     if findings.complete is None or not findings.story:
         output.say(f"Proven: none for {name}, in the first {findings.size - 1} entries of the log", "bold")
     else:
-        events = counted(len(findings.story), "event")
-        output.say(f"Proven: all {events} of {name}, in the first {findings.complete.size} entries of the log", "bold")
+        count = len(findings.story)
+        events = "the only event" if count == 1 else f"all {counted(count, 'event')}"
+        output.say(f"Proven: {events} of {name}, in the first {findings.complete.size} entries of the log", "bold")
     if findings.cut is not None:
         cut = findings.cut
         output.say(f"As of {cut.as_of}: {cut.count} of them, in a log of {cut.size} entries", "bold")
@@ -164,7 +166,8 @@ def hand_out(path: Path, contents: PackageContents, key: str, *, replace: bool =
         package = path.read_bytes()
     except OSError as error:
         raise StorageError(f"{path}: the package cannot be read back ({error.strerror})") from error
-    report = verify.verify_package(package, verify.parse_key(key))
+    former = [verify.parse_key(one) for one in contents.former]
+    report = verify.verify_package(package, verify.parse_key(key), former=former)
     if report.findings is None or report.failure is not None:
         path.unlink(missing_ok=True)
         why = report.failure.why if report.failure else "no claim was proven"

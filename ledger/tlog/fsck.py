@@ -305,11 +305,11 @@ class _Fsck:
         check = IndexCheck(
             self.engine,
             size,
-            lambda where, why: self.report.add("tag index", where, why),
-            lambda done: self.progress("tag index", done, size),
+            resting=self.ledger.index.resting,
+            add=lambda where, why: self.report.add("tag index", where, why),
+            progress=lambda done: self.progress("tag index", done, size),
         )
-        with self.ledger.index.resting():
-            check.run()
+        check.run()
         self.report.commitments = check.commitments
 
     # (5) Every sealed value that is there is the one that was committed to; every one that is not, was erased.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import Final, TypeVar
 
@@ -15,7 +16,7 @@ from ledger.events import IndexCommitted
 from ledger.storage.engine import AuditRow, Engine
 from ledger.storage.sqlite import index_schema
 from ledger.storage.sqlite_tags import scratch_index
-from ledger.storage.tag_store import Pack, TagIndexState, TagLeaf, all_leaves, all_packs
+from ledger.storage.tag_store import Pack, TagLeaf, all_leaves, all_packs
 from ledger.tlog import tag_map
 from ledger.tlog.index import IndexCommitment, key_of
 
@@ -33,29 +34,41 @@ Add = Callable[[str, str], None]
 
 
 class IndexCheck:
-    """The index of a ledger, rebuilt from its first `size` entries and compared on the way."""
+    """The index of a ledger, rebuilt from its first `size` entries and compared on the way.
 
-    def __init__(self, engine: Engine, size: int, add: Add, progress: Callable[[int], None]) -> None:
+    `resting` keeps this process from changing the stored index while it is compared; other processes are waited for.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        size: int,
+        *,
+        resting: Callable[[], AbstractContextManager[None]],
+        add: Add,
+        progress: Callable[[int], None],
+    ) -> None:
         self.commitments = 0
         self._engine = engine
         self._size = size
+        self._resting = resting
         self._add = add
         self._progress = progress
         self._scratch = scratch_index(index_schema())
+        self._stored = engine.tag_index.state()
+        self._compared = False
 
     def run(self) -> None:
         """Compare every commitment, and the stored index at the size where it is. Raises StorageError."""
-        stored = self._engine.tag_index.state()
-        if stored.size > self._engine.size():
-            self._add("index", f"counts {stored.size} entries, the log has {self._engine.size()}")
-            stored = TagIndexState(-1)
+        if self._stored.size > self._engine.size():
+            self._add("index", f"counts {self._stored.size} entries, the log has {self._engine.size()}")
+            self._compared = True
         pending: list[AuditRow] = []
-        compared = False
         try:
             for row in self._engine.audit(0, self._size):
-                if row.index == stored.size:
+                if not self._compared and row.index == self._stored.size:
                     self._advance(pending)
-                    compared = self._compare(stored)
+                    self._compare()
                 if row.type == IndexCommitted.TOPIC:
                     self._advance(pending)
                     self._check_commitment(row)
@@ -63,20 +76,19 @@ class IndexCheck:
                 if len(pending) == _STEP:
                     self._advance(pending)
             self._advance(pending)
-            if stored.size >= 0 and not compared:
-                self._compare_at_the_end()
+            self._compare_at_the_end()
         except VerificationError as error:
             self._add("entries", error.why)
 
     def _compare_at_the_end(self) -> None:
-        """The log has grown since, or another process changed the index while it was compared."""
+        """The index is further than the entries were when this began."""
         for _ in range(_ATTEMPTS):
-            stored = self._engine.tag_index.state()
             mine = self._scratch.state().size
-            if stored.size >= mine:
-                self._advance(list(self._engine.audit(mine, stored.size)))
-                if self._compare(stored):
-                    return
+            if not self._compared and self._stored.size >= mine:
+                self._advance(list(self._engine.audit(mine, self._stored.size)))
+                self._compare()
+        if not self._compared:
+            self._add("index", "was changed again and again while it was compared; verify once more")
 
     def _advance(self, rows: list[AuditRow]) -> None:
         """Count these entries and hash what changed; empties the list."""
@@ -108,23 +120,26 @@ class IndexCheck:
 
     # --- the stored index ------------------------------------------------------------------------------------
 
-    def _compare(self, stored: TagIndexState) -> bool:
-        """Compare the stored index with ours of the same entries; return whether it stood still meanwhile."""
+    def _compare(self) -> None:
+        """Compare the stored index with ours of the same entries, unless it has moved on meanwhile."""
         self._settle()
         store = self._engine.tag_index
-        found = [*self._different_leaves()]
-        places = [*self._different_packs()]
-        if store.state() != stored:
-            return False
+        with self._resting():
+            found = [*self._different_leaves()]
+            places = [*self._different_packs()]
+            after = store.state()
+        if after != self._stored:
+            self._stored = after
+            return
+        self._compared = True
         tags = self._scratch.state().tags
-        if stored.tags != tags:
-            self._add("index", f"counts {stored.tags} tags, the entries have {tags}")
+        if after.tags != tags:
+            self._add("index", f"counts {after.tags} tags, the entries have {tags}")
         names = self._names({key for key, _ in found})
         for key, why in found:
             self._add(names.get(key, f"tag key {key.hex()}"), why)
         for place in places:
             self._add(f"index node {place.hex()}", "is not the hash of what stands below it")
-        return True
 
     def _different_leaves(self) -> Iterator[tuple[bytes, str]]:
         for key, stored, mine in _paired(all_leaves(self._engine.tag_index), all_leaves(self._scratch)):

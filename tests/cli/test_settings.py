@@ -177,3 +177,14 @@ def test_a_directory_in_place_of_a_key_is_named(program: Program, data: Path) ->
     assert (ran.code, ran.error["code"]) == (2, "storage")
     assert f"{data / 'kek'}: is not a file" in ran.error["message"]
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", 60.0), ("5", 5.0), ("0", None)])
+def test_the_pace_of_the_tag_index_is_a_setting(text: str, seconds: float | None) -> None:
+    assert read_settings(None, {"PROOFTRAIL_INDEX_EVERY_S": text}).index_every_s == seconds
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5", "a minute", "9999999", "٣"])
+def test_a_pace_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(StorageError, match="PROOFTRAIL_INDEX_EVERY_S"):
+        read_settings(None, {"PROOFTRAIL_INDEX_EVERY_S": text})

@@ -58,3 +58,16 @@ def test_a_planted_defect_is_found_by_a_kill_within_a_write(disk: Path, defect: 
     report = run_kills(store, disk, rounds=150, seed=1, kill_on="pwrite64", stop_at_first=True)
     assert len(report.violations) == 1, str(report)
     assert sign in report.violations[0]
+
+
+def test_a_kill_leaves_an_index_that_goes_on(disk: Path) -> None:
+    report = run_kills(ledger(incremental=False, index_every=4), disk, rounds=KILLS // 10, seed=4, longest_s=LONGEST_S)
+    assert report.violations == [], str(report)
+    assert report.acks > 0
+
+
+@needs_strace
+@pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
+def test_a_kill_within_a_system_call_leaves_an_index_that_goes_on(disk: Path, call: SystemCall) -> None:
+    report = run_kills(ledger(incremental=False, index_every=3), disk, rounds=KILLS // 20, seed=5, kill_on=call)
+    assert report.violations == [], str(report)

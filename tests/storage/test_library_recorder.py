@@ -137,3 +137,16 @@ def test_two_recorders_on_one_file_follow_each_other(make_bench: MakeBench) -> N
             assert next(subscription).event.data == b"from the other"
     finally:
         other.close()
+
+
+def test_the_logs_own_entries_take_positions_like_any_other(bench: Bench) -> None:
+    recorder = LedgerRecorder(bench.ledger)
+    assert recorder.append([DCBEvent(type="t", data=b"1", tags=["a"])]) == 1
+    assert bench.ledger.commit_index().size == 1
+    after = DCBAppendCondition(DCBQuery(items=[DCBQueryItem(tags=["a"])]), after=1)
+    assert recorder.append([DCBEvent(type="t", data=b"2", tags=["a"])], after) == 3
+    assert [(each.position, each.event.type) for each in recorder.read()] == [
+        (1, "t"), (2, "index-committed"), (3, "t"),
+    ]  # fmt: skip
+    query = DCBQuery(items=[DCBQueryItem(tags=["a"])])
+    assert [each.position for each in recorder.read(query)] == [1, 3]
