@@ -1014,8 +1014,8 @@ def test_every_code_of_a_refusal_is_its_own_and_permanent() -> None:
         "approver-missing", "case-unknown", "consent-exists", "consent-missing", "consent-not-live", "consent-unknown",
         "disclosure-exists", "disclosure-state", "disclosure-unknown", "entry-too-large", "erasure-undecided",
         "field-unknown", "fields-mismatch", "idempotency-mismatch", "invalid", "order-exists", "order-state",
-        "order-unknown", "recipient-mismatch", "signing-key-state", "stale-version", "subject-exists", "subject-unknown", "token-expired",
-        "token-wrong", "transaction-exists",
+        "order-unknown", "recipient-mismatch", "signing-key-state", "stale-version", "subject-exists",
+        "subject-unknown", "token-expired", "token-wrong", "transaction-exists",
     ]  # fmt: skip
 
 
