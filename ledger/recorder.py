@@ -33,6 +33,9 @@ from ledger.sequencer import Append, Committed
 from ledger.storage.engine import Condition, Query, QueryItem
 from ledger.vocabulary import OWN_TAGS, EventId, Tag, new_id
 
+# An index of PostgreSQL holds up to 2,704 bytes a row (a third of a page); no engine takes what another cannot.
+MAX_TAG_BYTES = 2_000
+
 # How long a subscription takes at most to see what another process recorded.
 POLL_S = 0.2
 
@@ -52,6 +55,8 @@ class LedgerRecorder(DCBRecorder):
         # Our own topics are what rules decided: a forged one would be believed, or stop every reader at the next start.
         if any(event.type in BY_TOPIC for event in events):
             raise Invalid("type", "is one of the ledger's own: commands alone record it")
+        if any(len(text.encode("utf-8", "replace")) > MAX_TAG_BYTES for e in events for text in (e.type, *e.tags)):
+            raise Invalid("tags", f"are, as types, at most {MAX_TAG_BYTES} bytes of UTF-8")
         drafts = [
             draft(
                 id=EventId(new_id()),

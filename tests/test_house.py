@@ -160,6 +160,7 @@ def test_the_wheel_holds_exactly_the_three_rooms(tmp_path: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == set(ROOMS)
     assert "ledger/storage/sql/sqlite/03_events.sql" in names, "what the code reads is shipped with it"
+    assert {"ledger/storage/sql/postgres/ledger/05_events.sql", "ledger/storage/sql/postgres/ledger.txt"} <= set(names)
     shipped = {str(path.relative_to(ROOT)) for path in FILES}
     assert shipped <= set(names)
     assert not [name for name in names if name.endswith((".pyc", ".db", ".key", ".pem"))]

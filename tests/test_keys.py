@@ -9,17 +9,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from ledger.errors import StorageError, Tampered
 from ledger.keys import KeyScope, KeyStore, new_kek_text, parse_kek
 from ledger.storage import connect
+from ledger.storage.key_table import KeyTable
+from ledger.storage.postgres_keys import PostgresKeyTable
 from ledger.storage.sqlite_keys import SqliteKeyTable
 from ledger.vocabulary import KeyId, RetentionClass, SubjectId, SubjectRole
 from tests.bench import KEK, an_id
+from tests.postgres.place import PostgresPlace
 
 OpenKeys = Callable[[], KeyStore]
 
@@ -42,10 +48,15 @@ def path(tmp_path: Path, empty_keys: Path) -> Path:
 
 @pytest.fixture
 def open_keys(path: Path) -> Iterator[OpenKeys]:
+    """Open the file of a key store once more, as another process would."""
+    yield from opener(lambda: SqliteKeyTable(path))
+
+
+def opener(open_table: Callable[[], KeyTable]) -> Iterator[OpenKeys]:
     opened: list[KeyStore] = []
 
     def open_once_more() -> KeyStore:
-        opened.append(KeyStore(SqliteKeyTable(path), KEK))
+        opened.append(KeyStore(open_table(), KEK))
         return opened[-1]
 
     yield open_once_more
@@ -56,6 +67,30 @@ def open_keys(path: Path) -> Iterator[OpenKeys]:
 @pytest.fixture
 def keys(open_keys: OpenKeys) -> KeyStore:
     return open_keys()
+
+
+class KeyPlace(NamedTuple):
+    """A key store on one of the engines: open it once more, and change it behind its back."""
+
+    open: OpenKeys
+    sql: Callable[..., list[tuple[object, ...]]]
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request: pytest.FixtureRequest) -> Iterator[KeyPlace]:
+    """A fresh key store, on each engine in turn: what must hold whatever keeps the rows."""
+    if request.param == "sqlite":
+        path: Path = request.getfixturevalue("path")
+        for open_keys in opener(lambda: SqliteKeyTable(path)):
+            yield KeyPlace(open_keys, partial(sql, path))
+        return
+    postgres: PostgresPlace = request.getfixturevalue("postgres")
+    server = postgres.server()
+    KeyStore(PostgresKeyTable.create(server), KEK, create=True).close()
+    dsn = make_conninfo(postgres.dsn, options=f"-c search_path={server.keys_schema}")
+    for open_keys in opener(lambda: PostgresKeyTable(server)):
+        yield KeyPlace(open_keys, lambda text, *bindings: postgres.sql(text.replace("?", "%s"), bindings, dsn=dsn))
+    postgres.drop(server.schema)
 
 
 def sql(path: Path, statement: str, *bindings: object) -> list[tuple[object, ...]]:
@@ -71,17 +106,18 @@ def files(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
-def test_a_scope_has_one_key_for_ever(open_keys: OpenKeys) -> None:
-    keys = open_keys()
+def test_a_scope_has_one_key_for_ever(place: KeyPlace) -> None:
+    keys = place.open()
     key = keys.obtain(scope())
     assert keys.obtain(scope()) == key
     assert keys.persist([key.id]) == set()
     assert keys.obtain(scope()) == key
-    assert open_keys().obtain(scope()) == key
-    assert open_keys().get(key.id) == key
+    assert place.open().obtain(scope()) == key
+    assert place.open().get(key.id) == key
 
 
-def test_each_class_role_and_subject_has_a_key_of_its_own(keys: KeyStore) -> None:
+def test_each_class_role_and_subject_has_a_key_of_its_own(place: KeyPlace) -> None:
+    keys = place.open()
     scopes = [
         scope(),
         scope("jaan"),
@@ -95,25 +131,26 @@ def test_each_class_role_and_subject_has_a_key_of_its_own(keys: KeyStore) -> Non
     assert {key.id for key in of_mari} == {made[0].id, made[2].id, made[3].id}
 
 
-def test_a_new_key_is_not_durable_before_it_is_persisted(open_keys: OpenKeys) -> None:
-    keys = open_keys()
+def test_a_new_key_is_not_durable_before_it_is_persisted(place: KeyPlace) -> None:
+    keys = place.open()
     key = keys.obtain(scope())
     assert keys.of_subject(scope().subject_id) == []
-    assert open_keys().get(key.id) is None
+    assert place.open().get(key.id) is None
     keys.persist([key.id])
     assert [each.id for each in keys.of_subject(scope().subject_id)] == [key.id]
-    assert open_keys().get(key.id) == key
+    assert place.open().get(key.id) == key
 
 
-def test_persisting_twice_or_the_same_key_twice_at_once_is_persisting_once(keys: KeyStore) -> None:
+def test_persisting_twice_or_the_same_key_twice_at_once_is_persisting_once(place: KeyPlace) -> None:
+    keys = place.open()
     key = keys.obtain(scope())
     assert keys.persist([key.id, key.id]) == set()
     assert keys.persist([key.id]) == set()
     assert keys.get(key.id) == key
 
 
-def test_of_two_processes_that_make_the_same_key_one_wins_and_the_other_learns_it(open_keys: OpenKeys) -> None:
-    ours, theirs = open_keys(), open_keys()
+def test_of_two_processes_that_make_the_same_key_one_wins_and_the_other_learns_it(place: KeyPlace) -> None:
+    ours, theirs = place.open(), place.open()
     winner, loser = ours.obtain(scope()), theirs.obtain(scope())
     other = theirs.obtain(scope("jaan"))
     assert ours.persist([winner.id]) == set()
@@ -123,9 +160,9 @@ def test_of_two_processes_that_make_the_same_key_one_wins_and_the_other_learns_i
     assert ours.get(other.id) == other
 
 
-def test_a_key_that_was_lost_stays_lost_for_whoever_still_holds_it(open_keys: OpenKeys) -> None:
+def test_a_key_that_was_lost_stays_lost_for_whoever_still_holds_it(place: KeyPlace) -> None:
     """Another command may have sealed a value under it already, and comes to persist it in a later transaction."""
-    ours, theirs = open_keys(), open_keys()
+    ours, theirs = place.open(), place.open()
     winner, loser = ours.obtain(scope()), theirs.obtain(scope())
     ours.persist([winner.id])
     assert theirs.persist([loser.id]) == {loser.id}
@@ -133,7 +170,8 @@ def test_a_key_that_was_lost_stays_lost_for_whoever_still_holds_it(open_keys: Op
     assert theirs.persist([winner.id]) == set()
 
 
-def test_a_key_that_was_destroyed_is_lost_for_whoever_still_holds_it(keys: KeyStore) -> None:
+def test_a_key_that_was_destroyed_is_lost_for_whoever_still_holds_it(place: KeyPlace) -> None:
+    keys = place.open()
     key = keys.obtain(scope())
     keys.persist([key.id])
     keys.destroy([key.id])
@@ -199,12 +237,13 @@ def test_a_store_that_was_never_finished_is_refused(tmp_path: Path) -> None:
     KeyStore(SqliteKeyTable(path, create=True), KEK, create=True).close()
 
 
-def test_wraps_swapped_between_rows_do_not_open(keys: KeyStore, open_keys: OpenKeys, path: Path) -> None:
+def test_wraps_swapped_between_rows_do_not_open(place: KeyPlace) -> None:
+    keys = place.open()
     made = [keys.obtain(scope(name)) for name in ("mari", "jaan")]
     keys.persist([key.id for key in made])
-    wraps = dict(sql(path, "SELECT key_id, wrapped FROM data_keys"))
-    sql(path, "UPDATE data_keys SET wrapped = ? WHERE key_id = ?", wraps[made[1].id], made[0].id)
-    fresh = open_keys()
+    wraps = dict(place.sql("SELECT key_id, wrapped FROM data_keys"))
+    place.sql("UPDATE data_keys SET wrapped = ? WHERE key_id = ?", wraps[made[1].id], made[0].id)
+    fresh = place.open()
     with pytest.raises(Tampered):
         fresh.get(made[0].id)
     with pytest.raises(Tampered):
@@ -213,18 +252,17 @@ def test_wraps_swapped_between_rows_do_not_open(keys: KeyStore, open_keys: OpenK
 
 
 @pytest.mark.parametrize("column", ["subject_id", "role", "retention_class", "key_id"])
-def test_a_wrap_moved_to_another_scope_or_id_does_not_open(
-    keys: KeyStore, open_keys: OpenKeys, path: Path, column: str
-) -> None:
+def test_a_wrap_moved_to_another_scope_or_id_does_not_open(place: KeyPlace, column: str) -> None:
+    keys = place.open()
     key = keys.obtain(scope())
     keys.persist([key.id])
     other = {"subject_id": an_id("jaan"), "role": "processor", "retention_class": "order", "key_id": an_id("key")}[
         column
     ]
-    sql(path, f"UPDATE data_keys SET {column} = ?", other)
-    found = sql(path, "SELECT key_id FROM data_keys")[0][0]
+    place.sql(f"UPDATE data_keys SET {column} = ?", other)
+    found = place.sql("SELECT key_id FROM data_keys")[0][0]
     with pytest.raises(Tampered):
-        open_keys().get(KeyId(str(found)))
+        place.open().get(KeyId(str(found)))
 
 
 def test_the_secret_of_a_key_never_stands_in_the_file_or_in_words(keys: KeyStore, path: Path) -> None:
@@ -254,7 +292,8 @@ def test_destroying_keys_leaves_no_byte_of_them_in_any_file(keys: KeyStore, path
     assert all(keys.get(key.id) == key for key in made[300:])
 
 
-def test_destroying_is_idempotent_and_a_scope_gets_a_new_key_after_it(keys: KeyStore) -> None:
+def test_destroying_is_idempotent_and_a_scope_gets_a_new_key_after_it(place: KeyPlace) -> None:
+    keys = place.open()
     key = keys.obtain(scope())
     keys.persist([key.id])
     for _ in range(2):
@@ -283,35 +322,36 @@ def test_destroying_says_so_when_a_reader_keeps_the_bytes_in_the_file(keys: KeyS
     assert wrap not in files(path)
 
 
-def test_the_point_up_to_which_erasures_are_carried_out_is_kept(open_keys: OpenKeys) -> None:
-    keys = open_keys()
+def test_the_point_up_to_which_erasures_are_carried_out_is_kept(place: KeyPlace) -> None:
+    keys = place.open()
     assert keys.erasures_applied_to() == 0
     keys.set_erasures_applied_to(5)
     assert keys.erasures_applied_to() == 5
-    assert open_keys().erasures_applied_to() == 5
+    assert place.open().erasures_applied_to() == 5
     # Going back only means that destructions are carried out again.
     keys.set_erasures_applied_to(3)
-    assert open_keys().erasures_applied_to() == 3
+    assert place.open().erasures_applied_to() == 3
 
 
-def test_a_named_secret_is_made_once_and_is_the_same_for_everybody(open_keys: OpenKeys) -> None:
-    ours, theirs = open_keys(), open_keys()
+def test_a_named_secret_is_made_once_and_is_the_same_for_everybody(place: KeyPlace) -> None:
+    ours, theirs = place.open(), place.open()
     secret = ours.secret("idempotency")
     assert len(secret) == 32
     assert theirs.secret("idempotency") == secret
     assert ours.secret("other") != secret
 
 
-def test_secrets_swapped_between_names_do_not_open(open_keys: OpenKeys, path: Path) -> None:
-    keys = open_keys()
+def test_secrets_swapped_between_names_do_not_open(place: KeyPlace) -> None:
+    keys = place.open()
     keys.secret("one")
     keys.secret("two")
-    sql(path, "UPDATE secrets SET wrapped = (SELECT wrapped FROM secrets WHERE name = 'two') WHERE name = 'one'")
+    place.sql("UPDATE secrets SET wrapped = (SELECT wrapped FROM secrets WHERE name = 'two') WHERE name = 'one'")
     with pytest.raises(StorageError):
         keys.secret("one")
 
 
-def test_more_keys_than_are_cached_are_all_there(keys: KeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_keys_than_are_cached_are_all_there(place: KeyPlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = place.open()
     monkeypatch.setattr("ledger.keys._CACHED_KEYS", 10)
     made = [keys.obtain(scope(f"s{n}")) for n in range(30)]
     assert keys.persist([key.id for key in made]) == set()

@@ -48,7 +48,7 @@ Program = Callable[..., Ran]
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATA", "KEK", "GUARD", "MAX_ORDER_BYTES", "TERMS", "DSN", "SCHEMA"):
+    for name in ("DATA", "KEK", "GUARD", "DSN", "SCHEMA", "MAX_ORDER_BYTES", "TERMS"):
         monkeypatch.delenv(f"PROOFTRAIL_{name}", raising=False)
     monkeypatch.chdir(tmp_path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 from eventsourcing.dcb.api import DCBAppendCondition, DCBEvent, DCBQuery, DCBQueryItem
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import EntryTooLarge, Invalid
 from ledger.events import BY_TOPIC
-from ledger.recorder import LedgerRecorder
+from ledger.recorder import MAX_TAG_BYTES, LedgerRecorder
 from ledger.vocabulary import OWN_TAGS
 from tests.bench import Bench, check_ledger
 from tests.conftest import MakeBench
@@ -118,7 +119,19 @@ def test_the_ledger_opens_again_after_any_type(bench: Bench) -> None:
     assert (found.event.type, found.event.data, found.event.tags) == ('a"}\\', b"\xff", ['"'])
 
 
-def test_nothing_to_append_and_too_much_to_append_are_refused(bench: Bench) -> None:
+def test_a_tag_or_type_is_as_long_as_every_engine_can_hold(any_bench: Bench) -> None:
+    """Of bytes that no compression makes shorter; one more is refused, and the ledger goes on."""
+    recorder = LedgerRecorder(any_bench.ledger)
+    longest = "".join(random.Random(1).choices("abcdefghijklmnopqrstuvwxyz0123456789", k=MAX_TAG_BYTES))
+    assert recorder.append([DCBEvent(type=longest, data=b"", tags=[longest])]) == 1
+    for event in (DCBEvent(type="t", data=b"", tags=[longest + "a"]), DCBEvent(type=longest + "a", data=b"")):
+        with pytest.raises(Invalid):
+            recorder.append([event])
+    assert recorder.append([DCBEvent(type="t", data=b"")]) == 2
+
+
+def test_nothing_to_append_and_too_much_to_append_are_refused(any_bench: Bench) -> None:
+    bench = any_bench
     recorder = LedgerRecorder(bench.ledger)
     with pytest.raises(ProgrammingError):
         recorder.append([])
