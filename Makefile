@@ -39,6 +39,7 @@ house: $(BIN)/.ready
 check: lint types test house
 
 bench: $(BIN)/.ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || echo "without the row of UmaDB"
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:

@@ -400,6 +400,10 @@ class Ledger:
         self._boundaries.grown(rows, size)
         if self._destroyed.grown(rows, size) or self._size + len(rows) != size:
             self._erasures_recorded = size
+        if rows:
+            # What this fails to read, whoever seals or reads next will.
+            with suppress(StorageError):
+                self._destroyed.read_up_to(size)
         with self._grown:
             self._size = size
             self._grown.notify_all()
