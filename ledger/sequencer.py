@@ -295,8 +295,9 @@ class Sequencer:
         with self._turn() as transaction:
             self._load(transaction.head)
             self._check_guard(transaction.head)
-            # What is seen may not have reached the synchronous standby; nothing is built on it before it has.
-            transaction.commit()
+            if self._engine.recovers:
+                # What is seen may not have reached the synchronous standby; nothing is built on it before it has.
+                transaction.commit()
             # A crash between commit and guard left the guard behind; what is read from here on is under its protection.
             last = self._engine.checkpoint()
             if last is not None and last[1] != self._guarded:
@@ -413,8 +414,9 @@ class Sequencer:
                 outcomes, pending = self._decide(transaction, appends, lost)
                 keys = pending.keys
                 if not pending.rows:
-                    # What is replayed was seen, and is acknowledged once more: it is as durable as if it were new.
-                    transaction.commit()
+                    if self._engine.recovers:
+                        # What is replayed was seen, and is acknowledged once more: as durable as if it were new.
+                        transaction.commit()
                     return unmade + [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
                 size = self._tree.size
                 checkpoint = Checkpoint(self._engine.origin, size, self._tree.root())
