@@ -220,7 +220,7 @@ class LedgerStore:
             raise
 
     def _set_up(self, ledger: Ledger) -> None:
-        writer, keys = engine_of(ledger)._writer, ledger.keys._connection
+        writer, keys = engine_of(ledger)._writer, ledger.keys._table._connection  # type: ignore[attr-defined]
         if self._autocheckpoint:
             writer.pragma("wal_autocheckpoint", self._autocheckpoint)
             keys.pragma("wal_autocheckpoint", self._autocheckpoint)

@@ -27,7 +27,7 @@ def aged_ledger(disk: Path, defect: LedgerDefect = "none") -> tuple[Path, list[A
     store.open(directory)
     acks = store.append_many([f"folded-{i}" for i in range(40)])
     acks += [store.append(f"alone-{i}") for i in range(10)]
-    for connection in (engine_of(store.ledger)._writer, store.ledger.keys._connection):
+    for connection in (engine_of(store.ledger)._writer, store.ledger.keys._table._connection):
         connection.execute("CREATE TABLE old(value) ; INSERT INTO old VALUES (randomblob(80000)); DROP TABLE old")
     store.close()
     store.open(directory)
