@@ -38,7 +38,7 @@ from ledger.command import Limits
 from ledger.copy import Place
 from ledger.errors import Invalid, Refused, StorageError, VerificationError
 from ledger.keys import new_kek_text, parse_kek
-from ledger.ledger import GUARD_FILE, INDEX_EVERY_S, LEDGER_FILE, MAX_ORIGIN, existing_stores
+from ledger.opening import GUARD_FILE, INDEX_EVERY_S, LEDGER_FILE, MAX_ORIGIN, existing_stores
 from ledger.storage.server import Server
 from ledger.storage.witnessed import create_store
 from ledger.tlog.ask import WitnessAddress

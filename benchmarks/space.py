@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import store
 from benchmarks.result import Result, measured
-from ledger.ledger import KEYS_FILE
+from ledger.opening import KEYS_FILE
 from ledger.storage.connect import LEDGER_APPLICATION_ID, connect
 from ledger.storage.sqlite import SCHEMA_VERSION
 

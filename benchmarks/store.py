@@ -7,7 +7,7 @@ from typing import Final
 
 from ledger import Actor, Ledger, create_ledger, open_ledger
 from ledger.copy import Place, copy_ledger
-from ledger.ledger import LEDGER_FILE
+from ledger.opening import LEDGER_FILE
 from ledger.storage.server import Server
 from ledger.tlog.note import Signer
 from ledger.vocabulary import ActorId, Role, new_id

@@ -6,7 +6,8 @@ with open_ledger(data, kek=…, signer=…) as ledger:
 """
 
 from ledger.events import Actor
-from ledger.ledger import Ledger, create_ledger, open_ledger
+from ledger.ledger import Ledger
+from ledger.opening import create_ledger, open_ledger
 from ledger.receipt import Receipt
 
 __all__ = ["Actor", "Ledger", "Receipt", "create_ledger", "open_ledger"]

@@ -24,7 +24,8 @@ import msgspec
 
 from ledger.entry import parse
 from ledger.errors import StorageError, Tampered
-from ledger.ledger import KEYS_FILE, LEDGER_FILE, Ledger, open_ledger, postgres_driver
+from ledger.ledger import Ledger
+from ledger.opening import KEYS_FILE, LEDGER_FILE, open_ledger, postgres_driver
 from ledger.sealing import Box
 from ledger.storage.engine import Batch, Engine, EventRow, Tile
 from ledger.storage.guard import Guard

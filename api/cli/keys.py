@@ -10,7 +10,7 @@ from api.cli.options import DataOption, JsonOption, opened
 from api.cli.output import Output, path_text
 from api.settings import NEXT_SIGNING_KEY_FILE, SIGNING_KEY_FILE, read_settings
 from ledger.errors import SigningKeyState
-from ledger.ledger import public_keys
+from ledger.opening import public_keys
 from ledger.signing_keys import LogKeys
 
 
