@@ -199,6 +199,21 @@ class ErasureUndecided(Refused):
     message = "no erasure of retention class {retention_class} is decided for subject {subject}"
 
 
+class PolicyMissing(Refused):
+    code = "policy-missing"
+    message = "no policy is adopted: adopt one with `prooftrail policy adopt`"
+
+
+class PolicyVersionUsed(Refused):
+    code = "policy-version-used"
+    message = "policy version {version} was adopted already: a changed policy has a version of its own"
+
+
+class RoleMissing(Refused):
+    code = "role-missing"
+    message = "this needs the role {needed}"
+
+
 class EntryTooLarge(Refused):
     code = "entry-too-large"
     message = "the entry would have {size} bytes; at most {limit} fit"

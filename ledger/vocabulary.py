@@ -115,6 +115,18 @@ class RetentionClass(StrEnum):
     MARKETING = "marketing"
 
 
+class RecipientCategory(StrEnum):
+    """The categories of recipients that clause 12 names, authorities, and whoever the person permits."""
+
+    HOSTING = "hosting"
+    EMAIL = "e-mail"
+    E_INVOICE = "e-invoice"
+    POSTAL = "postal"
+    SOFTWARE_DEVELOPMENT = "software-development"
+    AUTHORITY = "authority"
+    OTHER = "other"
+
+
 class ErasureOutcome(StrEnum):
     ERASED = "erased"
     KEPT = "kept"
@@ -190,7 +202,12 @@ def check_language(text: str, field: str) -> str:
 
 
 # What stands before the colon of the ledger's own tags.
-OWN_TAGS: Final = frozenset({"subject", "client", "consent", "disclosure", "recipient", "order", "case", "key"})
+OWN_TAGS: Final = frozenset(
+    {"subject", "client", "consent", "disclosure", "recipient", "order", "case", "key", "policy"}
+)
+
+# Every policy carries it: what is in force is one look-up, and a decision under an older one conflicts.
+POLICY_TAG: Final = Tag("policy:ledger")
 
 
 def subject_tag(subject_id: SubjectId) -> Tag:

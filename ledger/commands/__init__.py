@@ -19,9 +19,11 @@ from ledger.commands.order import (
     ResolveDispute,
 )
 from ledger.commands.personal_data import CollectData, CorrectData
+from ledger.commands.policy import AdoptPolicy
 from ledger.commands.subject import LinkIdentifier, RegisterSubject
 
 __all__ = [
+    "AdoptPolicy",
     "AmendOrder",
     "AuthorizeDisclosure",
     "CancelOrder",

@@ -36,6 +36,7 @@ from ledger.events.order import (
     Transaction,
 )
 from ledger.events.personal_data import DataCorrected, PersonalDataCollected
+from ledger.events.policy import PolicyAdopted
 from ledger.events.subject import IdentifierLinked, SubjectRegistered
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "PersonalDataCollected",
     "PersonalDataErased",
     "PersonalMap",
+    "PolicyAdopted",
     "Statute",
     "SubjectRegistered",
     "Transaction",
