@@ -17,6 +17,12 @@ DEFAULT = parse_policy(TEXT)
 NEXT = TEXT.replace('version = "ee-accounting-1"', 'version = "ee-accounting-2"')
 
 
+MAKERS = [lambda **given: AdoptPolicy(**{"text": TEXT} | given)]
+FIELD_KINDS: dict[str, str] = {"text": "text"}
+OTHER_FIELDS: set[str] = set()
+CODES = ["policy-missing", "policy-version-used", "role-missing"]
+
+
 def adopted(text: str) -> PolicyAdopted:
     return PolicyAdopted(version=parse_policy(text).version, sha256=policy_digest(text), text=text)
 
