@@ -32,9 +32,11 @@ PERMANENT: dict[str, tuple[int, tuple[str, ...], str | None]] = {
     "erasure-decided": (1, (), None),
     "key-destroyed": (1, (), None),
     "personal-data-erased": (1, (), None),
+    "policy-adopted": (1, (), None),
 }
 
 COMMANDS = [
+    "adopt-policy",
     "amend-order",
     "authorize-disclosure",
     "cancel-order",
