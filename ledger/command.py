@@ -218,6 +218,12 @@ _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
         vocabulary.OrderId,
         vocabulary.CaseId,
         vocabulary.KeyId,
+        vocabulary.RequestId,
+        vocabulary.ProposalId,
+        vocabulary.RestrictionId,
+        vocabulary.HoldId,
+        vocabulary.MandateId,
+        vocabulary.UseId,
     ),
     vocabulary.check_id,
 )

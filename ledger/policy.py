@@ -13,11 +13,13 @@ import re
 import tomllib
 import typing
 from collections.abc import Mapping
+from datetime import date
 from enum import StrEnum
 from functools import lru_cache
 from hashlib import sha256
 from importlib import resources
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -37,6 +39,9 @@ from ledger.vocabulary import (
 
 # What fits into an entry beside everything else (formats.md: at most 65,535 bytes of canonical JSON).
 MAX_POLICY_BYTES: Final = 48 * 1024
+
+# The category of fields by which a person is reached: whoever changes one is told at both (clause 9).
+CONTACT: Final = Word("contact")
 
 DEFAULT_POLICY: Final = "ee-accounting.toml"
 
@@ -107,6 +112,16 @@ class RetentionRule(_Part, frozen=True):
     months: Months
     starts: RetentionStart
     source: str
+    mandatory: bool = False  # the law forbids to erase earlier
+
+
+class Calendar(_Part, frozen=True):
+    """What decides when a day ends and which days are worked: public holidays as MM-DD and in days after Easter."""
+
+    time_zone: str
+    financial_year_end: str  # MM-DD
+    holidays: tuple[str, ...]
+    easter_holidays: tuple[int, ...]
 
 
 class Marketing(_Part, frozen=True):
@@ -147,7 +162,9 @@ class Policy(_Part, frozen=True):
     recipients: Mapping[RecipientCategory, RecipientRule]
     marketing: Marketing
     deadlines: Deadlines
+    calendar: Calendar
     order_uses: tuple[Word, ...]
+    verified_senders: tuple[Word, ...]  # what `authentication` of an order by e-mail says of a sender who was verified
 
     def activity_for(
         self, field: Word, *, purpose: Purpose, basis: LegalBasis, role: SubjectRole, retention_class: RetentionClass
@@ -215,6 +232,9 @@ def _check(policy: Policy, text: str) -> None:
             _checked(check_word, name, text, table, name)
     for use in policy.order_uses:
         _checked(check_word, use, text, "order_uses")
+    for verified in policy.verified_senders:
+        _checked(check_word, verified, text, "verified_senders")
+    _check_calendar(policy.calendar, text)
     # Clause 11: proof and reproduction are what recording an order is for.
     for needed in OrderUse:
         if Word(needed) not in policy.order_uses:
@@ -238,6 +258,23 @@ def _check(policy: Policy, text: str) -> None:
     for retention_class in RetentionClass:
         if retention_class not in policy.retention:
             raise _wrong(text, ("retention",), f"has no rule for {retention_class}")
+
+
+def _check_calendar(calendar: Calendar, text: str) -> None:
+    try:
+        ZoneInfo(calendar.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise _wrong(text, ("calendar", "time_zone"), "is a time zone such as Europe/Tallinn") from None
+    for name, days in (("financial_year_end", (calendar.financial_year_end,)), ("holidays", calendar.holidays)):
+        for day in days:
+            try:
+                # A leap year, so that 02-29 is a day.
+                date.fromisoformat(f"2024-{day}")
+            except ValueError:
+                raise _wrong(text, ("calendar", name), "is a day such as 12-31") from None
+    for after in calendar.easter_holidays:
+        if not -60 <= after <= 60:
+            raise _wrong(text, ("calendar", "easter_holidays"), "is at most 60 days from Easter Sunday")
 
 
 def _checked(check: Any, value: str, text: str, *path: str) -> None:

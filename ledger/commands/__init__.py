@@ -1,5 +1,13 @@
 """The commands, one file a capability. Importing this package registers them all by NAME."""
 
+from ledger.commands.accuracy import (
+    AttachStatement,
+    LiftRestriction,
+    NotifyAddress,
+    ProposeCorrection,
+    RejectCorrection,
+    RestrictProcessing,
+)
 from ledger.commands.consent import GiveConsent, WithdrawConsent
 from ledger.commands.disclosure import (
     AuthorizeDisclosure,
@@ -20,28 +28,52 @@ from ledger.commands.order import (
 )
 from ledger.commands.personal_data import CollectData, CorrectData
 from ledger.commands.policy import AdoptPolicy
+from ledger.commands.request import (
+    DeliverAnswer,
+    ExtendDeadline,
+    ForwardRequest,
+    FulfilRequest,
+    MissDeadline,
+    ReceiveRequest,
+    RefuseRequest,
+    VerifyIdentity,
+)
 from ledger.commands.subject import LinkIdentifier, RegisterSubject
 
 __all__ = [
     "AdoptPolicy",
     "AmendOrder",
+    "AttachStatement",
     "AuthorizeDisclosure",
     "CancelOrder",
     "CollectData",
     "ConfirmOrder",
     "CorrectData",
     "DecideErasure",
+    "DeliverAnswer",
     "DestroyKeys",
     "DisputeOrder",
     "ExecuteOrder",
+    "ExtendDeadline",
+    "ForwardRequest",
+    "FulfilRequest",
     "GiveConsent",
+    "LiftRestriction",
     "LinkIdentifier",
+    "MissDeadline",
+    "NotifyAddress",
+    "ProposeCorrection",
+    "ReceiveRequest",
     "RecordOrder",
     "RefuseDisclosure",
+    "RefuseRequest",
     "RegisterSubject",
+    "RejectCorrection",
     "RequestDisclosure",
     "ResolveDispute",
+    "RestrictProcessing",
     "TransmitDisclosure",
+    "VerifyIdentity",
     "VoidDisclosure",
     "WithdrawConsent",
 ]

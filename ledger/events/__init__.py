@@ -3,6 +3,14 @@
 What an event is, which of its fields are personal, and how an old version is read: `event`.
 """
 
+from ledger.events.accuracy import (
+    AddressNotified,
+    CorrectionProposed,
+    CorrectionRejected,
+    ProcessingRestricted,
+    RestrictionLifted,
+    StatementAttached,
+)
 from ledger.events.consent import ConsentGiven, ConsentWithdrawn
 from ledger.events.disclosure import (
     DisclosureAuthorized,
@@ -37,6 +45,16 @@ from ledger.events.order import (
 )
 from ledger.events.personal_data import DataCorrected, PersonalDataCollected
 from ledger.events.policy import PolicyAdopted
+from ledger.events.request import (
+    AnswerDelivered,
+    DeadlineExtended,
+    DeadlineMissed,
+    IdentityVerified,
+    RequestForwarded,
+    RequestFulfilled,
+    RequestReceived,
+    RequestRefused,
+)
 from ledger.events.subject import IdentifierLinked, SubjectRegistered
 
 __all__ = [
@@ -44,11 +62,17 @@ __all__ = [
     "SEALED",
     "SYSTEM",
     "Actor",
+    "AddressNotified",
+    "AnswerDelivered",
     "ClassDecision",
     "ConsentGiven",
     "ConsentWithdrawn",
+    "CorrectionProposed",
+    "CorrectionRejected",
     "Count",
     "DataCorrected",
+    "DeadlineExtended",
+    "DeadlineMissed",
     "DisclosureAuthorized",
     "DisclosureRefused",
     "DisclosureRequested",
@@ -58,6 +82,7 @@ __all__ = [
     "ErasureDecided",
     "Event",
     "IdentifierLinked",
+    "IdentityVerified",
     "KeyDestroyed",
     "OrderAmended",
     "OrderCancelled",
@@ -70,6 +95,13 @@ __all__ = [
     "PersonalDataErased",
     "PersonalMap",
     "PolicyAdopted",
+    "ProcessingRestricted",
+    "RequestForwarded",
+    "RequestFulfilled",
+    "RequestReceived",
+    "RequestRefused",
+    "RestrictionLifted",
+    "StatementAttached",
     "Statute",
     "SubjectRegistered",
     "Transaction",

@@ -8,7 +8,18 @@ from typing import ClassVar
 import msgspec
 
 from ledger.events.event import Count, Event, PersonalMap, event
-from ledger.vocabulary import Channel, LegalBasis, Purpose, Reference, RetentionClass, SourceKind, SubjectId, Word
+from ledger.vocabulary import (
+    Channel,
+    IdentityCheck,
+    LegalBasis,
+    ProposalId,
+    Purpose,
+    Reference,
+    RetentionClass,
+    SourceKind,
+    SubjectId,
+    Word,
+)
 
 
 @event
@@ -41,6 +52,11 @@ class DataCorrected(Event, frozen=True):
     channel: Channel
     retention_class: RetentionClass
     valid_from: datetime | None = None
+    verification: IdentityCheck | None = None  # of whoever asked staff for it
+    evidence: Reference | None = None
+    source_reference: Reference | None = None  # locator in the public register that says so
+    proposal_id: ProposalId | None = None  # the proposal that it accepts
+    notify_addresses: bool = False  # the old and the new contact address are owed a notice
     values: PersonalMap = msgspec.field(default_factory=dict)
 
     @property
