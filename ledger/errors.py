@@ -294,6 +294,56 @@ class NoticeNotOwed(Refused):
     message = "no notice to the {address} address is owed for entry {correction}"
 
 
+class HoldUnknown(Refused):
+    code = "hold-unknown"
+    message = "no hold {hold} stands on the data of subject {subject}"
+
+
+class HoldExists(Refused):
+    code = "hold-exists"
+    message = "hold {hold} is recorded already"
+
+
+class UnderHold(Refused):
+    code = "under-hold"
+    message = "retention class {retention_class} is under hold {hold}: its erasure is deferred until the release"
+
+
+class KeptByLaw(Refused):
+    code = "kept-by-law"
+    message = "retention class {retention_class} of subject {subject} must be kept by law until {until}"
+
+
+class KeptByRestriction(Refused):
+    code = "kept-by-restriction"
+    message = "retention class {retention_class} is kept as the person asked: restriction {restriction}"
+
+
+class RetentionRuns(Refused):
+    code = "retention-runs"
+    message = "the period of retention class {retention_class} of subject {subject} is not over"
+
+
+class RelationshipState(Refused):
+    code = "relationship-state"
+    message = "the relationship with subject {subject} is {state}"
+
+
+class MandateExists(Refused):
+    code = "mandate-exists"
+    message = "mandate {mandate} is recorded already"
+
+
+class MandateUnknown(Refused):
+    code = "mandate-unknown"
+    message = "client {client} has no mandate {mandate} in force"
+
+
+class UseNotNamed(Refused):
+    code = "use-not-named"
+    message = "order {order} may not be used for {use}: the policy of its day does not name it"
+
+
 class EntryTooLarge(Refused):
     code = "entry-too-large"
     message = "the entry would have {size} bytes; at most {limit} fit"

@@ -17,6 +17,15 @@ from ledger.commands.disclosure import (
     VoidDisclosure,
 )
 from ledger.commands.erasure import DecideErasure, DestroyKeys
+from ledger.commands.hold import (
+    PlaceHold,
+    ReleaseHold,
+    ReviewHold,
+)
+from ledger.commands.mandate import (
+    GiveMandate,
+    RevokeMandate,
+)
 from ledger.commands.order import (
     AmendOrder,
     CancelOrder,
@@ -24,7 +33,10 @@ from ledger.commands.order import (
     DisputeOrder,
     ExecuteOrder,
     RecordOrder,
+    RejectOrder,
+    ReleaseOrder,
     ResolveDispute,
+    UseOrder,
 )
 from ledger.commands.personal_data import CollectData, CorrectData
 from ledger.commands.policy import AdoptPolicy
@@ -37,6 +49,11 @@ from ledger.commands.request import (
     ReceiveRequest,
     RefuseRequest,
     VerifyIdentity,
+)
+from ledger.commands.retention import (
+    EndRelationship,
+    ExpireRetention,
+    ResumeRelationship,
 )
 from ledger.commands.subject import LinkIdentifier, RegisterSubject
 
@@ -53,15 +70,19 @@ __all__ = [
     "DeliverAnswer",
     "DestroyKeys",
     "DisputeOrder",
+    "EndRelationship",
     "ExecuteOrder",
+    "ExpireRetention",
     "ExtendDeadline",
     "ForwardRequest",
     "FulfilRequest",
     "GiveConsent",
+    "GiveMandate",
     "LiftRestriction",
     "LinkIdentifier",
     "MissDeadline",
     "NotifyAddress",
+    "PlaceHold",
     "ProposeCorrection",
     "ReceiveRequest",
     "RecordOrder",
@@ -69,10 +90,17 @@ __all__ = [
     "RefuseRequest",
     "RegisterSubject",
     "RejectCorrection",
+    "RejectOrder",
+    "ReleaseHold",
+    "ReleaseOrder",
     "RequestDisclosure",
     "ResolveDispute",
     "RestrictProcessing",
+    "ResumeRelationship",
+    "ReviewHold",
+    "RevokeMandate",
     "TransmitDisclosure",
+    "UseOrder",
     "VerifyIdentity",
     "VoidDisclosure",
     "WithdrawConsent",

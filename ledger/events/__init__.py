@@ -33,6 +33,15 @@ from ledger.events.event import (
     Withheld,
     upcaster,
 )
+from ledger.events.hold import (
+    LegalHoldPlaced,
+    LegalHoldReleased,
+    LegalHoldReviewed,
+)
+from ledger.events.mandate import (
+    MandateGiven,
+    MandateRevoked,
+)
 from ledger.events.order import (
     DisputeResolved,
     OrderAmended,
@@ -40,7 +49,12 @@ from ledger.events.order import (
     OrderConfirmed,
     OrderDisputed,
     OrderExecuted,
+    OrderQuarantined,
     OrderRecorded,
+    OrderRejected,
+    OrderReleased,
+    OrderUsed,
+    OrderUseDenied,
     Transaction,
 )
 from ledger.events.personal_data import DataCorrected, PersonalDataCollected
@@ -54,6 +68,12 @@ from ledger.events.request import (
     RequestFulfilled,
     RequestReceived,
     RequestRefused,
+)
+from ledger.events.retention import (
+    ErasureDeferred,
+    RelationshipEnded,
+    RelationshipResumed,
+    RetentionExpired,
 )
 from ledger.events.subject import IdentifierLinked, SubjectRegistered
 
@@ -80,27 +100,41 @@ __all__ = [
     "DisclosureVoided",
     "DisputeResolved",
     "ErasureDecided",
+    "ErasureDeferred",
     "Event",
     "IdentifierLinked",
     "IdentityVerified",
     "KeyDestroyed",
+    "LegalHoldPlaced",
+    "LegalHoldReleased",
+    "LegalHoldReviewed",
+    "MandateGiven",
+    "MandateRevoked",
     "OrderAmended",
     "OrderCancelled",
     "OrderConfirmed",
     "OrderDisputed",
     "OrderExecuted",
+    "OrderQuarantined",
     "OrderRecorded",
+    "OrderRejected",
+    "OrderReleased",
+    "OrderUseDenied",
+    "OrderUsed",
     "Personal",
     "PersonalDataCollected",
     "PersonalDataErased",
     "PersonalMap",
     "PolicyAdopted",
     "ProcessingRestricted",
+    "RelationshipEnded",
+    "RelationshipResumed",
     "RequestForwarded",
     "RequestFulfilled",
     "RequestReceived",
     "RequestRefused",
     "RestrictionLifted",
+    "RetentionExpired",
     "StatementAttached",
     "Statute",
     "SubjectRegistered",

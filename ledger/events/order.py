@@ -12,9 +12,12 @@ from ledger.vocabulary import (
     CaseId,
     Channel,
     ClientId,
+    IdentityCheck,
+    MandateId,
     MediaType,
     OrderChannel,
     OrderId,
+    Quarantine,
     Reference,
     RetentionClass,
     Sha256Hex,
@@ -40,12 +43,67 @@ class OrderRecorded(Event, frozen=True):
     received_at: datetime
     authentication: Word
     claimed_at: datetime | None = None
+    mandate_id: MandateId | None = None
     content: Personal[bytes] = SEALED
     file_name: Personal[str] = None
 
     @staticmethod
     def upcast_v1(data: dict[str, Any]) -> dict[str, Any]:
         return {**data, "authentication": "not-checked"}
+
+
+@event
+class OrderQuarantined(Event, frozen=True):
+    """It came from a sender who was not verified, or whom the client never named: it waits until somebody decides."""
+
+    TOPIC: ClassVar[str] = "order-quarantined"
+    order_id: OrderId
+    client_id: ClientId
+    subject_id: SubjectId
+    reason: Quarantine
+
+
+@event
+class OrderReleased(Event, frozen=True):
+    """Somebody checked a quarantined order: it is taken as given, on this evidence."""
+
+    TOPIC: ClassVar[str] = "order-released"
+    order_id: OrderId
+    client_id: ClientId
+    subject_id: SubjectId
+    verification: IdentityCheck
+    evidence: Reference
+
+
+@event
+class OrderRejected(Event, frozen=True):
+    TOPIC: ClassVar[str] = "order-rejected"
+    order_id: OrderId
+    client_id: ClientId
+    subject_id: SubjectId
+    channel: Channel
+    reason: Word
+
+
+@event
+class OrderUsed(Event, frozen=True):
+    """The recorded order was used for one of the purposes that the policy of its day names."""
+
+    TOPIC: ClassVar[str] = "order-used"
+    order_id: OrderId
+    client_id: ClientId
+    subject_id: SubjectId
+    use: Word
+
+
+@event
+class OrderUseDenied(Event, frozen=True):
+    TOPIC: ClassVar[str] = "order-use-denied"
+    order_id: OrderId
+    client_id: ClientId
+    subject_id: SubjectId
+    use: Word
+    reason: Word
 
 
 @event
