@@ -25,7 +25,12 @@ from ledger.events import (
     OrderConfirmed,
     OrderDisputed,
     OrderExecuted,
+    OrderQuarantined,
     OrderRecorded,
+    OrderRejected,
+    OrderReleased,
+    OrderUsed,
+    OrderUseDenied,
     Transaction,
     Withheld,
 )
@@ -115,6 +120,9 @@ _STANDINGS: Final[Mapping[str, Standing]] = {
     OrderExecuted.TOPIC: Standing.EXECUTED,
     OrderConfirmed.TOPIC: Standing.CONFIRMED,
     OrderCancelled.TOPIC: Standing.CANCELLED,
+    OrderQuarantined.TOPIC: Standing.QUARANTINED,
+    OrderReleased.TOPIC: Standing.OPEN,
+    OrderRejected.TOPIC: Standing.REJECTED,
 }
 # Fields of the events that the trail shows in a place of their own, or not twice.
 _SHOWN_ELSEWHERE: Final = frozenset(("by", "order_id", "content", "file_name", "statement"))
@@ -136,10 +144,13 @@ class OrderTrails(Projection):
     """Which entries belong to which order, by order, subject and client."""
 
     NAME: ClassVar[str] = "order_trail"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys(
-        (OrderRecorded, OrderAmended, OrderCancelled, OrderExecuted, OrderConfirmed, OrderDisputed, DisputeResolved)
-    )
+        (
+            OrderRecorded, OrderQuarantined, OrderReleased, OrderRejected, OrderAmended, OrderCancelled, OrderExecuted,
+            OrderConfirmed, OrderDisputed, DisputeResolved, OrderUsed, OrderUseDenied,
+        )
+    )  # fmt: skip
 
     def __init__(self, ledger: Ledger, store: Store) -> None:
         self._ledger = ledger
