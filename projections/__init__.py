@@ -160,6 +160,10 @@ class Projections:
         """The orders that a subject took part in, or those of a client. See `OrderTrails.orders`."""
         return self._order_trails.orders(subject_id=subject_id, client_id=client_id, as_of=as_of)
 
+    def quarantine(self, *, as_of: AsOf = None) -> tuple[OrderSummary, ...]:
+        """The orders that wait until somebody decides. See `OrderTrails.quarantine`."""
+        return self._order_trails.quarantine(as_of=as_of)
+
     def requests(self, subject_id: SubjectId | None = None, *, as_of: AsOf = None) -> tuple[RequestState, ...]:
         """The requests of a subject, or of everybody, with their clocks. See `Requests.requests`."""
         return self._requests.requests(subject_id, as_of=as_of)

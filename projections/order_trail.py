@@ -137,6 +137,7 @@ WHERE s.order_id IN (SELECT order_id FROM order_steps WHERE {chosen} AND idx < ?
   AND s.idx < ? AND s.recorded_at <= ? ORDER BY s.idx
 """
 _OF_SUBJECT: Final = _LIST.format(chosen="subject = ?")
+_QUARANTINED: Final = _LIST.format(chosen=f"topic = '{OrderQuarantined.TOPIC}'")
 _OF_CLIENT: Final = _LIST.format(chosen=f"client = ? AND topic = '{OrderRecorded.TOPIC}'")
 
 
@@ -229,6 +230,17 @@ class OrderTrails(Projection):
         for row in found:
             by_order.setdefault(row[0], []).append(row[1:])
         return tuple(_summary(OrderId(order_id), steps) for order_id, steps in by_order.items())
+
+    def quarantine(self, *, as_of: AsOf = None) -> tuple[OrderSummary, ...]:
+        """Return the orders that wait until somebody decides, the first recorded first. All of them."""
+        known = bound(as_of)
+        with self._store.read() as rows:
+            found = rows(_QUARANTINED, *known, *known)
+        by_order: dict[str, list[Row]] = {}
+        for row in found:
+            by_order.setdefault(row[0], []).append(row[1:])
+        summaries = (_summary(OrderId(order_id), steps) for order_id, steps in by_order.items())
+        return tuple(summary for summary in summaries if summary.standing is Standing.QUARANTINED)
 
 
 def _step(recorded: Recorded) -> OrderStep:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-import threading
 from collections.abc import Callable
 from datetime import timedelta, timezone
 from hashlib import sha256
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ledger import Actor, Ledger
+from ledger import Actor
 from ledger.command import BY_NAME, Command, Limits
 from ledger.commands import (
     AmendOrder,
@@ -54,7 +53,6 @@ from ledger.errors import (
     FieldsMismatch,
     FieldUnknown,
     Invalid,
-    LedgerError,
     OrderExists,
     OrderState,
     OrderUnknown,
@@ -109,6 +107,7 @@ from ledger.vocabulary import (
 from tests import rules
 from tests.bench import OFFICER, START, SUPPORT, Bench, an_id, check_ledger
 from tests.conftest import MakeBench
+from tests.race import race
 from tests.rules import capabilities
 
 MARI, JAAN = an_id("mari"), an_id("jaan")
@@ -1032,27 +1031,6 @@ def subclasses(kind: type) -> set[Any]:
 
 
 # --- races: both outcomes are lawful, a mixture is not -----------------------------------------------------------
-
-
-def race(ledger: Ledger, *commands: Command) -> list[LedgerError | None]:
-    """Carry out commands at once; return what each was refused for."""
-    barrier = threading.Barrier(len(commands))
-    results: list[LedgerError | None] = [None] * len(commands)
-
-    def run(number: int, command: Command) -> None:
-        barrier.wait(30)
-        try:
-            ledger.record(command, OFFICER)
-        except LedgerError as error:
-            results[number] = error
-
-    threads = [threading.Thread(target=run, args=each) for each in enumerate(commands)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    return results
 
 
 ROUNDS = 50

@@ -72,7 +72,7 @@ from ledger.vocabulary import (
     SubjectRole,
 )
 from tests.bench import START, SUPPORT, Bench, an_id, check_ledger
-from tests.test_commands import race
+from tests.race import race
 
 MARI, HOLD, CASE, OTHER = an_id("mari"), an_id("hold"), an_id("case"), an_id("other hold")
 POLICY = parse_policy(default_policy_text())
