@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import append, condition, history, memory, proof, rebuild, record, result, space, store, verify
+from benchmarks import append, as_of, condition, history, memory, proof, rebuild, record, result, space, store, verify
 from benchmarks.result import Result
 from ledger import Ledger
 
@@ -30,6 +30,7 @@ class Name(StrEnum):
     REBUILD = "rebuild"
     VERIFY = "verify"
     PROOF = "proof"
+    AS_OF = "as-of"
     BYTES = "bytes-per-event"
     MEMORY = "memory"
 
@@ -56,6 +57,7 @@ class Bench:
             Name.REBUILD: self._rebuild,
             Name.VERIFY: self._verify,
             Name.PROOF: self._proof,
+            Name.AS_OF: self._as_of,
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),
         }
@@ -89,6 +91,10 @@ class Bench:
     def _proof(self) -> list[Result]:
         with store.reopen(self._built(self._events)) as ledger:
             return proof.rows(ledger, count=self._proofs)
+
+    def _as_of(self) -> list[Result]:
+        with self._fresh(self._events) as (ledger, _):
+            return as_of.rows(ledger, count=self._proofs)
 
     def _built(self, events: int) -> Path:
         """Return the directory of a ledger that is only read."""
