@@ -173,10 +173,17 @@ def example(command: type[Command]) -> dict[str, Any]:
 def _members(struct: type[msgspec.Struct]) -> dict[str, Any]:
     hints = typing.get_type_hints(struct, include_extras=True)
     return {
-        one.name: _EXAMPLES[one.name]() if one.name in _EXAMPLES else _value(hints[one.name])
+        one.name: _EXAMPLES[one.name]() if _has_example(one.name, hints[one.name]) else _value(hints[one.name])
         for one in msgspec.structs.fields(struct)
         if one.required or one.name in _SHOWN
     }
+
+
+def _has_example(name: str, hint: Any) -> bool:
+    """Whether a field of this name and type has an example of its own: one name may be of several vocabularies."""
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return name in _EXAMPLES and _EXAMPLES[name]() in list(hint)
+    return name in _EXAMPLES
 
 
 def _value(hint: Any) -> Any:

@@ -24,6 +24,7 @@ from ledger.entry import event_of, parse, parse_moment
 from ledger.errors import Invalid, Refused
 from ledger.events import Actor, Event
 from ledger.keys import DataKey, KeyScope
+from ledger.rule import Rule
 from ledger.storage.engine import Query, QueryItem
 from ledger.vocabulary import SubjectId, Tag
 
@@ -106,11 +107,16 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A request to record something. Subclasses are decorated with `@command` and stand in `ledger.commands`."""
 
     NAME: ClassVar[str] = ""
+    RECORDS: ClassVar[tuple[type[Event], ...]] = ()  # the events that it records when it is allowed
     KEEPS: ClassVar[tuple[type[Event], ...]] = ()  # the events that keep a refusal of this command, in `reason`
+    RULES: ClassVar[tuple[Rule, ...]] = ()  # what it enforces
     CHECKS: ClassVar[tuple[tuple[str, Callable[[Any, str], object], bool], ...]] = ()  # name, check, may be None
 
     def boundary(self) -> Boundary:
-        """Return the selectors of all events that the decision depends on."""
+        """Return the selectors of all events that the decision depends on.
+
+        Asks nothing of `self` but fields that its events have under the same name: an explanation asks the event.
+        """
         raise NotImplementedError
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
@@ -162,12 +168,7 @@ class CommandSlice(Slice[Event]):
 
     def query(self) -> Query:
         """Return the boundary as the engine's query."""
-        return tuple(
-            QueryItem(
-                tuple(kind.TOPIC for kind in selector.types if issubclass(kind, Event)), tuple(map(Tag, selector.tags))
-            )
-            for selector in self.consistency_boundary()
-        )
+        return query_of(self.consistency_boundary())
 
     def fold(self, recorded: Recorded) -> None:
         """Take in one event of the boundary."""
@@ -183,6 +184,16 @@ class CommandSlice(Slice[Event]):
         for fact in self.facts:
             msgspec.structs.force_setattr(fact.decision, "by", self.context.actor)
         self.new_decisions.extend(self.facts)
+
+
+def query_of(boundary: Boundary) -> Query:
+    """Return a boundary as the engine's query."""
+    return tuple(
+        QueryItem(
+            tuple(kind.TOPIC for kind in selector.types if issubclass(kind, Event)), tuple(map(Tag, selector.tags))
+        )
+        for selector in boundary
+    )
 
 
 def selector(*kinds: type[Event], tags: Iterable[Tag]) -> Selector:
@@ -211,6 +222,12 @@ _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
         vocabulary.OrderId,
         vocabulary.CaseId,
         vocabulary.KeyId,
+        vocabulary.RequestId,
+        vocabulary.ProposalId,
+        vocabulary.RestrictionId,
+        vocabulary.HoldId,
+        vocabulary.MandateId,
+        vocabulary.UseId,
     ),
     vocabulary.check_id,
 )

@@ -265,6 +265,151 @@ class ErasureUndecided(Refused):
     message = "no erasure of retention class {retention_class} is decided for subject {subject}"
 
 
+class PolicyMissing(Refused):
+    code = "policy-missing"
+    message = "no policy is adopted: adopt one with `prooftrail policy adopt`"
+
+
+class PolicyVersionUsed(Refused):
+    code = "policy-version-used"
+    message = "policy version {version} was adopted already: a changed policy has a version of its own"
+
+
+class RoleMissing(Refused):
+    code = "role-missing"
+    message = "this needs the role {needed}"
+
+
+class RequestUnknown(Refused):
+    code = "request-unknown"
+    message = "subject {subject} made no request {request}"
+
+
+class RequestExists(Refused):
+    code = "request-exists"
+    message = "request {request} is recorded already"
+
+
+class RequestState(Refused):
+    code = "request-state"
+    message = "request {request} is {state}; it cannot be {wanted}"
+
+
+class IdentityUnverified(Refused):
+    code = "identity-unverified"
+    message = "request {request} came by {channel}: record how the person was verified before it is answered"
+
+
+class NotFulfilled(Refused):
+    code = "not-fulfilled"
+    message = "request {request} asks for {asked}, and nothing of that kind is recorded since it came"
+
+
+class DeadlinePassed(Refused):
+    code = "deadline-passed"
+    message = "the deadline of request {request} was {due_at}: an extension is told before it"
+
+
+class DeadlineRuns(Refused):
+    code = "deadline-runs"
+    message = "the deadline of request {request} is {due_at}: it is not missed"
+
+
+class GroundUnfit(Refused):
+    code = "ground-unfit"
+    message = "a request for {asked} cannot be refused on the ground {ground}"
+
+
+class RequestOfClient(Refused):
+    code = "request-of-client"
+    message = "request {request} is about a person of client {client}: pass it to them, they decide"
+
+
+class EvidenceMissing(Refused):
+    code = "evidence-missing"
+    message = "a correction of field {field} needs {needed}"
+
+
+class ProposalUnknown(Refused):
+    code = "proposal-unknown"
+    message = "no open proposal {proposal} of subject {subject} is about field {field}"
+
+
+class ProposalExists(Refused):
+    code = "proposal-exists"
+    message = "proposal {proposal} is recorded already"
+
+
+class RestrictionUnknown(Refused):
+    code = "restriction-unknown"
+    message = "no restriction {restriction} of subject {subject} is in force"
+
+
+class RestrictionExists(Refused):
+    code = "restriction-exists"
+    message = "restriction {restriction} is recorded already"
+
+
+class AccuracyContested(Refused):
+    code = "accuracy-contested"
+    message = "restriction {restriction} stands until the correction that was proposed is made or rejected"
+
+
+class NoticeNotOwed(Refused):
+    code = "notice-not-owed"
+    message = "no notice to the {address} address is owed for entry {correction}"
+
+
+class HoldUnknown(Refused):
+    code = "hold-unknown"
+    message = "no hold {hold} stands on the data of subject {subject}"
+
+
+class HoldExists(Refused):
+    code = "hold-exists"
+    message = "hold {hold} is recorded already"
+
+
+class UnderHold(Refused):
+    code = "under-hold"
+    message = "retention class {retention_class} is under hold {hold}: its erasure is deferred until the release"
+
+
+class KeptByLaw(Refused):
+    code = "kept-by-law"
+    message = "retention class {retention_class} of subject {subject} must be kept by law until {until}"
+
+
+class KeptByRestriction(Refused):
+    code = "kept-by-restriction"
+    message = "retention class {retention_class} is kept as the person asked: restriction {restriction}"
+
+
+class RetentionRuns(Refused):
+    code = "retention-runs"
+    message = "the period of retention class {retention_class} of subject {subject} is not over"
+
+
+class RelationshipState(Refused):
+    code = "relationship-state"
+    message = "the relationship with subject {subject} is {state}"
+
+
+class MandateExists(Refused):
+    code = "mandate-exists"
+    message = "mandate {mandate} is recorded already"
+
+
+class MandateUnknown(Refused):
+    code = "mandate-unknown"
+    message = "client {client} has no mandate {mandate} in force"
+
+
+class UseNotNamed(Refused):
+    code = "use-not-named"
+    message = "order {order} may not be used for {use}: the policy of its day does not name it"
+
+
 class EntryTooLarge(Refused):
     code = "entry-too-large"
     message = "the entry would have {size} bytes; at most {limit} fit"

@@ -23,6 +23,12 @@ DisclosureId = NewType("DisclosureId", str)
 OrderId = NewType("OrderId", str)
 CaseId = NewType("CaseId", str)
 KeyId = NewType("KeyId", str)
+RequestId = NewType("RequestId", str)
+ProposalId = NewType("ProposalId", str)
+RestrictionId = NewType("RestrictionId", str)
+HoldId = NewType("HoldId", str)
+MandateId = NewType("MandateId", str)
+UseId = NewType("UseId", str)
 EventId = NewType("EventId", str)
 Tag = NewType("Tag", str)
 Word = NewType("Word", str)
@@ -115,9 +121,91 @@ class RetentionClass(StrEnum):
     MARKETING = "marketing"
 
 
+class RecipientCategory(StrEnum):
+    """The categories of recipients that clause 12 names, authorities, and whoever the person permits."""
+
+    HOSTING = "hosting"
+    EMAIL = "e-mail"
+    E_INVOICE = "e-invoice"
+    POSTAL = "postal"
+    SOFTWARE_DEVELOPMENT = "software-development"
+    AUTHORITY = "authority"
+    OTHER = "other"
+
+
 class ErasureOutcome(StrEnum):
     ERASED = "erased"
     KEPT = "kept"
+
+
+class RequestKind(StrEnum):
+    """What a person may ask (GDPR Art. 15–18, 20, 21; eu-gdpr:A15 to eu-gdpr:A21 in DPV)."""
+
+    ACCESS = "access"  # eu-gdpr:A15
+    RECTIFICATION = "rectification"  # eu-gdpr:A16
+    ERASURE = "erasure"  # eu-gdpr:A17
+    RESTRICTION = "restriction"  # eu-gdpr:A18
+    PORTABILITY = "portability"  # eu-gdpr:A20
+    OBJECTION = "objection"  # eu-gdpr:A21
+
+
+class IdentityCheck(StrEnum):
+    """How somebody who asks was verified to be who they say (GDPR Art. 12(6))."""
+
+    LOGIN = "login"
+    ID_CARD = "id-card"
+    MOBILE_ID = "mobile-id"
+    SMART_ID = "smart-id"
+    DIGITAL_SIGNATURE = "digital-signature"
+    CALL_BACK = "call-back"
+    CONTROL_QUESTIONS = "control-questions"
+    IN_PERSON = "in-person"
+    CLIENT_CONFIRMED = "client-confirmed"
+
+
+class ExtensionGround(StrEnum):
+    """Why an answer takes longer (GDPR Art. 12(3))."""
+
+    COMPLEXITY = "complexity"
+    MANY_REQUESTS = "many-requests"
+
+
+class RequestGround(StrEnum):
+    """Why a request is refused."""
+
+    UNFOUNDED = "manifestly-unfounded"  # GDPR Art. 12(5)
+    EXCESSIVE = "excessive"  # GDPR Art. 12(5)
+    IDENTITY = "identity-not-proven"  # GDPR Art. 11(2), 12(6)
+    NOTHING_HELD = "nothing-held"
+    OTHERS_RIGHTS = "rights-of-others"  # GDPR Art. 15(4), 20(4)
+    ACCURATE = "data-accurate"  # GDPR Art. 16
+    LEGAL_OBLIGATION = "legal-obligation"  # GDPR Art. 17(3)(b)
+    LEGAL_CLAIMS = "legal-claims"  # GDPR Art. 17(3)(e), 21(1)
+    NO_GROUND = "no-ground"  # none of Art. 17(1), 18(1) or 20(1) holds
+    OVERRIDING = "overriding-grounds"  # GDPR Art. 21(1)
+
+
+class RestrictionGround(StrEnum):
+    """Why processing is restricted (GDPR Art. 18(1))."""
+
+    ACCURACY_CONTESTED = "accuracy-contested"  # (a)
+    UNLAWFUL = "unlawful-processing"  # (b): the person opposes erasure
+    CLAIMS = "needed-for-claims"  # (c): the person needs the data
+    OBJECTION_PENDING = "objection-pending"  # (d)
+
+
+class Address(StrEnum):
+    """Which contact address is told of its change."""
+
+    OLD = "old"
+    NEW = "new"
+
+
+class Quarantine(StrEnum):
+    """Why an order waits until somebody decides (clause 11)."""
+
+    UNVERIFIED = "sender-unverified"
+    NO_MANDATE = "no-mandate"
 
 
 def new_id() -> str:
@@ -189,7 +277,27 @@ def check_language(text: str, field: str) -> str:
 
 
 # What stands before the colon of the ledger's own tags.
-OWN_TAGS: Final = frozenset({"subject", "client", "consent", "disclosure", "recipient", "order", "case", "key", "log"})
+OWN_TAGS: Final = frozenset(
+    {
+        "subject",
+        "client",
+        "consent",
+        "disclosure",
+        "recipient",
+        "order",
+        "case",
+        "key",
+        "log",
+        "policy",
+        "request",
+        "restriction",
+        "hold",
+        "mandate",
+    }
+)
+
+# Every policy carries it: what is in force is one look-up, and a decision under an older one conflicts.
+POLICY_TAG: Final = Tag("policy:ledger")
 
 
 def subject_tag(subject_id: SubjectId) -> Tag:
@@ -227,3 +335,19 @@ def key_tag(key_id: KeyId) -> Tag:
 
 SIGNING_KEYS_TAG: Final = Tag("log:signing-keys")
 """The tag of every rotation of the signing key: with the tag index, these are all of them."""
+
+
+def request_tag(request_id: RequestId) -> Tag:
+    return Tag(f"request:{request_id}")
+
+
+def restriction_tag(restriction_id: RestrictionId) -> Tag:
+    return Tag(f"restriction:{restriction_id}")
+
+
+def hold_tag(hold_id: HoldId) -> Tag:
+    return Tag(f"hold:{hold_id}")
+
+
+def mandate_tag(mandate_id: MandateId) -> Tag:
+    return Tag(f"mandate:{mandate_id}")

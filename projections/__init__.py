@@ -10,19 +10,36 @@ Every question may be asked as of a recorded moment (aware datetime) or a positi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from ledger import Ledger
-from ledger.vocabulary import ClientId, IdentifierKind, OrderId, Purpose, RecipientId, SubjectId, Word
+from ledger.policy import Policy
+from ledger.state.retention import Term
+from ledger.vocabulary import (
+    Address,
+    ClientId,
+    IdentifierKind,
+    OrderId,
+    Purpose,
+    RecipientId,
+    RetentionClass,
+    SubjectId,
+    Word,
+)
 from projections.compare import Comparison, Difference
 from projections.consents import Consent, Consents
 from projections.disclosures import Disclosure, Disclosures, DisclosureStep
+from projections.holds import Hold, Holds
 from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, OrderTrail, OrderTrails
 from projections.personal_data import FieldState, FieldVersion, IdentifierState, PersonalData, SubjectState
 from projections.projection import AsOf
+from projections.requests import Requests, RequestState
+from projections.restrictions import Restriction, Restrictions
+from projections.retention import Retention
 from projections.runner import MAX_DIFFERENCES, Progress, Quarantined, Runner, Status
 from projections.storage.sqlite import SqliteStore
 from projections.storage.store import Store
@@ -40,6 +57,7 @@ __all__ = [
     "Dispute",
     "FieldState",
     "FieldVersion",
+    "Hold",
     "IdentifierState",
     "OrderStep",
     "OrderSummary",
@@ -47,6 +65,8 @@ __all__ = [
     "Progress",
     "Projections",
     "Quarantined",
+    "RequestState",
+    "Restriction",
     "Status",
     "SubjectState",
     "ValueState",
@@ -69,8 +89,23 @@ class Projections:
         self._consents = Consents(store)
         self._disclosures = Disclosures(store)
         self._order_trails = OrderTrails(ledger, store)
+        self._requests = Requests(store)
+        self._restrictions = Restrictions(store)
+        self._holds = Holds(store)
+        self._retention = Retention(ledger, store)
         self.runner = Runner(
-            ledger, store, (self._personal_data, self._consents, self._disclosures, self._order_trails)
+            ledger,
+            store,
+            (
+                self._personal_data,
+                self._consents,
+                self._disclosures,
+                self._order_trails,
+                self._requests,
+                self._restrictions,
+                self._holds,
+                self._retention,
+            ),
         )
 
     def close(self) -> None:
@@ -125,6 +160,48 @@ class Projections:
     ) -> tuple[OrderSummary, ...]:
         """The orders that a subject took part in, or those of a client. See `OrderTrails.orders`."""
         return self._order_trails.orders(subject_id=subject_id, client_id=client_id, as_of=as_of)
+
+    def quarantine(self, *, as_of: AsOf = None) -> tuple[OrderSummary, ...]:
+        """The orders that wait until somebody decides. See `OrderTrails.quarantine`."""
+        return self._order_trails.quarantine(as_of=as_of)
+
+    def requests(self, subject_id: SubjectId | None = None, *, as_of: AsOf = None) -> tuple[RequestState, ...]:
+        """The requests of a subject, or of everybody, with their clocks. See `Requests.requests`."""
+        return self._requests.requests(subject_id, as_of=as_of)
+
+    def restrictions(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Restriction, ...]:
+        """Every restriction of a subject's data. See `Restrictions.restrictions`."""
+        return self._restrictions.restrictions(subject_id, as_of=as_of)
+
+    def statements(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[int, ...]:
+        """The entries of a subject's own statements. See `Restrictions.statements`."""
+        return self._restrictions.statements(subject_id, as_of=as_of)
+
+    def owed_address_notices(self) -> Iterator[tuple[int, datetime, Address]]:
+        """Which contact addresses are to be told still. See `Restrictions.owed_notices`."""
+        return self._restrictions.owed_notices()
+
+    def holds(
+        self, subject_id: SubjectId | None = None, *, as_of: AsOf = None, open_only: bool = False
+    ) -> tuple[Hold, ...]:
+        """The legal holds on a subject's data, or all. See `Holds.holds`."""
+        return self._holds.holds(subject_id, as_of=as_of, open_only=open_only)
+
+    def retention(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Term, ...]:
+        """Until when each class of a subject's data is kept. See `Retention.retention`."""
+        return self._retention.retention(subject_id, as_of=as_of)
+
+    def kept_since(self, retention_class: RetentionClass, before: datetime) -> list[SubjectId]:
+        """Who has something in a class, none of it newer. See `Retention.due`."""
+        return self._retention.due(retention_class, before)
+
+    def over(self, subject_id: SubjectId, retention_class: RetentionClass, now: datetime) -> Term | None:
+        """A period that is over and that nothing keeps from expiring. See `Retention.over`."""
+        return self._retention.over(subject_id, retention_class, now)
+
+    def policy(self) -> Policy | None:
+        """The policy in force, None before any."""
+        return self._retention.in_force()
 
     # --- running ---------------------------------------------------------------------------------------------
 

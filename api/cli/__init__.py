@@ -1,9 +1,10 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
 One file a capability: setup (init, new-id), keys (key, rotate-key), recording (register, record, commands), orders
-(record-order), people (state, lookup), history (history, replay), evidence (prove, index), audit (verify, checkpoint,
-rebuild), publish (export-log, receipt, audit), accuse, witness (witness, cosign), demo. A door knows no rules: it
-builds commands, and shows what the ledger answers.
+(record-order), people (state, lookup), requests (requests, holds, quarantine, retention, answer, export), history
+(history, replay), evidence (prove, index), audit (verify, checkpoint, rebuild), publish (export-log, receipt, audit),
+accuse, witness (witness, cosign), copy, duties (tick), demo. A door knows no rules: it builds commands, and shows what
+the ledger answers.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from api.cli import (
     audit,
     copy,
     demo,
+    duties,
     evidence,
     history,
     keys,
@@ -29,9 +31,10 @@ from api.cli import (
     people,
     publish,
     recording,
+    requests,
     setup,
     witness,
-)  # fmt: skip
+)
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
@@ -115,7 +118,8 @@ def _program(
 
 
 _CAPABILITIES = (
-    setup, keys, recording, orders, people, history, evidence, audit, publish, accuse, witness, copy, demo,
+    setup, keys, recording, orders, people, requests, history, evidence, audit, publish, accuse, witness, copy, duties,
+    demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import CaseUnknown, Invalid, OrderExists, OrderState, TransactionExists
+from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
+from ledger.errors import (
+    CaseUnknown,
+    IdempotencyMismatch,
+    Invalid,
+    OrderExists,
+    OrderState,
+    TransactionExists,
+    UseNotNamed,
+)
 from ledger.events import (
     DisputeResolved,
     OrderAmended,
@@ -15,18 +23,30 @@ from ledger.events import (
     OrderConfirmed,
     OrderDisputed,
     OrderExecuted,
+    OrderQuarantined,
     OrderRecorded,
+    OrderRejected,
+    OrderReleased,
+    OrderUsed,
+    OrderUseDenied,
+    PolicyAdopted,
     Transaction,
 )
+from ledger.policy import OrderUse, parse_policy
+from ledger.rule import rule
+from ledger.state.mandate import mandate_of, mandates, names_people
 from ledger.state.order import Order, Standing, history, order
+from ledger.state.policy import policies, policy
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
     CaseId,
     Channel,
     ClientId,
+    IdentityCheck,
     MediaType,
     OrderChannel,
     OrderId,
+    Quarantine,
     Reference,
     RetentionClass,
     SubjectId,
@@ -41,11 +61,36 @@ from ledger.vocabulary import (
 MAX_FILE_NAME = 255
 
 
+ONE_ORDER = rule(
+    "same-order-is-one",
+    clause="11",
+    promise="The same order twice, by idempotency key or Message-ID, is one order for ever",
+    source="Principles, clause 11",
+    refusals=(OrderExists, IdempotencyMismatch),
+)
+QUARANTINED = rule(
+    "unverified-sender-waits",
+    clause="11",
+    promise="An order by e-mail of an unverified sender, or of one whom the client never named, waits until decided",
+    source="Principles, clause 11",
+    refusals=(OrderState,),
+)
+NAMED_USE = rule(
+    "use-is-named",
+    clause="11",
+    promise="A recorded order is used for a purpose that the policy of its day names, or the denial is recorded",
+    source="Principles, clause 11; GDPR Art. 5(1)(b)",
+    refusals=(UseNotNamed,),
+)
+
+
 @command
 class RecordOrder(Command, frozen=True):
     """Record an order as it came: the bytes unchanged, who for, when received, and how the sender was checked."""
 
     NAME: ClassVar[str] = "record-order"
+    RECORDS = (OrderRecorded, OrderQuarantined)
+    RULES = (ONE_ORDER, QUARANTINED)
     order_id: OrderId
     client_id: ClientId
     subject_id: SubjectId
@@ -59,7 +104,8 @@ class RecordOrder(Command, frozen=True):
     file_name: str | None = None
 
     def boundary(self) -> Boundary:
-        return (*registration(self.subject_id), *history(self.order_id))
+        order_id, client_id = self.order_id, self.client_id
+        return (*registration(self.subject_id), *history(order_id), *mandates(client_id), *policies())
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -79,11 +125,120 @@ class RecordOrder(Command, frozen=True):
             received_at=self.received_at,
             claimed_at=self.claimed_at,
             authentication=self.authentication,
+            mandate_id=mandate_of(past, self.client_id, self.subject_id, self.received_at),
             content=self.content,
             file_name=self.file_name,
         )
         tags = [order_tag(self.order_id), client_tag(self.client_id), subject_tag(self.subject_id)]
-        return [Fact(event, tags, scope(subject, RetentionClass.ORDER))]
+        recorded = Fact(event, tags, scope(subject, RetentionClass.ORDER))
+        reason = self._waits(past, event)
+        if reason is None:
+            return [recorded]
+        waits = OrderQuarantined(
+            order_id=self.order_id, client_id=self.client_id, subject_id=self.subject_id, reason=reason
+        )
+        return [recorded, Fact(waits, tags)]
+
+    def _waits(self, past: Past, event: OrderRecorded) -> Quarantine | None:
+        """Return why the order waits until somebody decides, None when it does not."""
+        in_force = policy(past)
+        if in_force is None:
+            return None
+        if self.channel is OrderChannel.EMAIL and self.authentication not in in_force.verified_senders:
+            return Quarantine.UNVERIFIED
+        if event.mandate_id is None and names_people(past, self.client_id):
+            return Quarantine.NO_MANDATE
+        return None
+
+
+class _Decision(Command, frozen=True):
+    """A step of an order that its own history decides."""
+
+    order_id: OrderId
+
+    def boundary(self) -> Boundary:
+        return history(self.order_id)
+
+
+@command
+class ReleaseOrder(_Decision, frozen=True):
+    """Take an order out of quarantine: the sender was verified afterwards, in this way and on this evidence."""
+
+    NAME: ClassVar[str] = "release-order"
+    RECORDS = (OrderReleased,)
+    RULES = (QUARANTINED,)
+    verification: IdentityCheck
+    evidence: Reference
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = order(past, self.order_id)
+        found.needs(Standing.QUARANTINED, wanted="released")
+        event = OrderReleased(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=found.recorded.subject_id,
+            verification=self.verification,
+            evidence=self.evidence,
+        )
+        return [Fact(event, _tags(found))]
+
+
+@command
+class RejectOrder(_Decision, frozen=True):
+    """Say no to an order that was not carried out, in quarantine or not; its record stays."""
+
+    NAME: ClassVar[str] = "reject-order"
+    RECORDS = (OrderRejected,)
+    RULES = (QUARANTINED,)
+    channel: Channel
+    reason: Word
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = order(past, self.order_id)
+        found.needs(Standing.QUARANTINED, Standing.OPEN, wanted="rejected")
+        event = OrderRejected(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=found.recorded.subject_id,
+            channel=self.channel,
+            reason=self.reason,
+        )
+        return [Fact(event, _tags(found))]
+
+
+@command
+class UseOrder(_Decision, frozen=True):
+    """Ask to use a recorded order: for proof, to reproduce it, or for what else the policy of its day names."""
+
+    NAME: ClassVar[str] = "use-order"
+    RECORDS = (OrderUsed,)
+    KEEPS = (OrderUseDenied,)
+    RULES = (NAMED_USE,)
+    use: Word
+
+    def boundary(self) -> Boundary:
+        return (*history(self.order_id), *policies())
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = order(past, self.order_id)
+        recorded = found.recorded
+        if self.use in _uses_of_day(past, found):
+            used = OrderUsed(
+                order_id=self.order_id,
+                client_id=recorded.client_id,
+                subject_id=recorded.subject_id,
+                use=self.use,
+            )
+            return [Fact(used, _tags(found))]
+        refusal = UseNotNamed(order=self.order_id, use=self.use)
+        denied = OrderUseDenied(
+            order_id=self.order_id,
+            client_id=recorded.client_id,
+            subject_id=recorded.subject_id,
+            use=self.use,
+            reason=Word(refusal.code),
+        )
+        raise KeptRefusal(refusal, Fact(denied, _tags(found)))
 
 
 @command
@@ -91,6 +246,7 @@ class AmendOrder(Command, frozen=True):
     """Record a change to an order that is still open, again as exact bytes; the first ones stay."""
 
     NAME: ClassVar[str] = "amend-order"
+    RECORDS = (OrderAmended,)
     order_id: OrderId
     subject_id: SubjectId
     channel: Channel
@@ -129,6 +285,7 @@ class CancelOrder(Command, frozen=True):
     """Cancel an order that was not carried out yet."""
 
     NAME: ClassVar[str] = "cancel-order"
+    RECORDS = (OrderCancelled,)
     order_id: OrderId
     channel: Channel
     reason: Word
@@ -138,7 +295,7 @@ class CancelOrder(Command, frozen=True):
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         found = order(past, self.order_id)
-        found.needs(Standing.OPEN, wanted="cancelled")
+        found.needs(Standing.OPEN, Standing.QUARANTINED, wanted="cancelled")
         event = OrderCancelled(
             order_id=self.order_id,
             client_id=found.recorded.client_id,
@@ -154,6 +311,7 @@ class ExecuteOrder(Command, frozen=True):
     """Link the transactions by which an order was carried out; more may follow until it is confirmed."""
 
     NAME: ClassVar[str] = "execute-order"
+    RECORDS = (OrderExecuted,)
     order_id: OrderId
     transactions: tuple[Transaction, ...]
 
@@ -183,6 +341,7 @@ class ConfirmOrder(Command, frozen=True):
     """Record that the client was told, or agreed, that the order is carried out."""
 
     NAME: ClassVar[str] = "confirm-order"
+    RECORDS = (OrderConfirmed,)
     order_id: OrderId
     channel: Channel
 
@@ -206,6 +365,7 @@ class DisputeOrder(Command, frozen=True):
     """Open a case about an order, whatever its standing: also that something was not done is disputed."""
 
     NAME: ClassVar[str] = "dispute-order"
+    RECORDS = (OrderDisputed,)
     order_id: OrderId
     subject_id: SubjectId
     case_id: CaseId
@@ -242,6 +402,7 @@ class ResolveDispute(Command, frozen=True):
     """Close a case with its outcome."""
 
     NAME: ClassVar[str] = "resolve-dispute"
+    RECORDS = (DisputeResolved,)
     order_id: OrderId
     subject_id: SubjectId
     case_id: CaseId
@@ -271,6 +432,15 @@ class ResolveDispute(Command, frozen=True):
                 scope(subject, RetentionClass.ORDER),
             )
         ]
+
+
+def _uses_of_day(past: Past, found: Order) -> Collection[Word]:
+    """Return what the policy in force when the order was recorded names; before any policy, what recording is for."""
+    uses: Collection[Word] = [Word(use) for use in OrderUse]
+    for entry in past.all:
+        if isinstance(entry.event, PolicyAdopted) and entry.index < found.index:
+            uses = parse_policy(entry.event.text).order_uses
+    return uses
 
 
 def _check_content(content: bytes, file_name: str | None, context: Context) -> None:

@@ -7,22 +7,54 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import FieldUnknown, Invalid, StaleVersion
+from ledger.errors import EvidenceMissing, FieldUnknown, Invalid, ProposalUnknown, StaleVersion
 from ledger.events import DataCorrected, PersonalDataCollected
+from ledger.policy import CONTACT, FieldChange, Policy
+from ledger.rule import rule
+from ledger.state.accuracy import open_proposals, proposals
 from ledger.state.personal_data import fields, personal_data
+from ledger.state.policy import policies, policy
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
     Channel,
+    IdentityCheck,
     LegalBasis,
+    ProposalId,
     Purpose,
     Reference,
     RetentionClass,
+    Role,
     SourceKind,
     SubjectId,
     Word,
     check_word,
     subject_tag,
 )
+
+OPTIMISTIC = rule(
+    "correction-of-what-was-seen",
+    clause="8-9",
+    promise="A correction replaces the version that its author saw; a stale one is refused, of other fields it is none",
+    source="GDPR Art. 5(1)(d)",
+    refusals=(StaleVersion, FieldUnknown),
+)
+FIELD_CLASS = rule(
+    "correction-by-field-class",
+    clause="8-9",
+    promise="A self-service field is corrected by the person, others on evidence seen or as a public register says",
+    source="GDPR Art. 5(1)(d), 16; policy, fields",
+    refusals=(EvidenceMissing, ProposalUnknown),
+)
+STAFF_SAYS = rule(
+    "staff-correction-says-how",
+    clause="8-9",
+    promise="A correction by staff states the channel, how the caller was verified, and the evidence",
+    source="GDPR Art. 5(2), 12(6)",
+    refusals=(EvidenceMissing,),
+)
+
+# Who corrects their own data, logged in: everybody else is staff.
+_THEMSELVES = frozenset((Role.SUBJECT, Role.CLIENT_USER))
 
 
 @command
@@ -73,15 +105,22 @@ class CorrectData(Command, frozen=True):
     """Replace one field. `expected_version` is the version that the corrector saw; a stale edit is refused."""
 
     NAME: ClassVar[str] = "correct-data"
+    RECORDS = (DataCorrected,)
+    RULES = (OPTIMISTIC, FIELD_CLASS, STAFF_SAYS)
     subject_id: SubjectId
     field: Word
     value: Any
     expected_version: int
     channel: Channel
     valid_from: datetime | None = None
+    verification: IdentityCheck | None = None
+    evidence: Reference | None = None
+    source_reference: Reference | None = None
+    proposal_id: ProposalId | None = None
 
     def boundary(self) -> Boundary:
-        return (*registration(self.subject_id), *personal_data(self.subject_id))
+        subject_id = self.subject_id
+        return (*registration(subject_id), *personal_data(subject_id), *proposals(subject_id), *policies())
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -98,6 +137,10 @@ class CorrectData(Command, frozen=True):
         # What will be true from a later day is collected; a correction is of what is wrong now.
         if self.valid_from is not None and self.valid_from > context.now:
             raise Invalid("valid_from", "is in the future: record it when it is true")
+        if self.proposal_id is not None:
+            proposed = open_proposals(past).get(self.proposal_id)
+            if proposed is None or proposed.field != self.field:
+                raise ProposalUnknown(proposal=self.proposal_id, subject=self.subject_id, field=self.field)
         event = DataCorrected(
             subject_id=self.subject_id,
             field=self.field,
@@ -105,6 +148,30 @@ class CorrectData(Command, frozen=True):
             channel=self.channel,
             retention_class=field.retention_class,
             valid_from=self.valid_from,
+            verification=self.verification,
+            evidence=self.evidence,
+            source_reference=self.source_reference,
+            proposal_id=self.proposal_id,
+            notify_addresses=self._by_policy(policy(past), context.actor.role),
             values={self.field: self.value},
         )
         return [Fact(event, [subject_tag(self.subject_id)], scope(subject, field.retention_class))]
+
+    def _by_policy(self, policy: Policy | None, role: Role) -> bool:
+        """Return whether contact addresses are owed a notice. Raises EvidenceMissing by field class and by who acts."""
+        if policy is None:
+            return False
+        rule = policy.fields.get(self.field)
+        # A field that the policy does not know any more is corrected as carefully as the most careful one it knows.
+        change = FieldChange.EVIDENCE if rule is None else rule.change
+        if change is FieldChange.REGISTER and self.source_reference is None:
+            raise EvidenceMissing(field=self.field, needed="source_reference: where in the public register it stands")
+        if change is FieldChange.EVIDENCE and self.evidence is None:
+            raise EvidenceMissing(field=self.field, needed="evidence: the document that was seen")
+        if role not in _THEMSELVES:
+            # A register is nobody's word that would need to be verified.
+            if self.verification is None and change is not FieldChange.REGISTER:
+                raise EvidenceMissing(field=self.field, needed="verification: how the caller was verified")
+            if self.evidence is None and self.source_reference is None:
+                raise EvidenceMissing(field=self.field, needed="evidence: what the person asked, or showed")
+        return rule is not None and rule.category == CONTACT
