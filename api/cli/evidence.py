@@ -87,13 +87,14 @@ def prove(
                 "as_of": findings.cut and vars(findings.cut),
                 "disclosed": [{"index": index, "field": name} for index, name in shown],
                 "withheld": [{"index": index, "field": name} for index, name in findings.withheld],
-                "key": key,
+                "key": key, "former_keys": list(contents.former),
             }
         )  # fmt: skip
         return
     _tell(output, findings, shown)
     output.say(f"written:   {to}")
-    output.say(f"Verify it anywhere: python3 verify.py {to} --key '{key}'")
+    keys = " ".join(f"--key '{one}'" for one in (key, *contents.former))
+    output.say(f"Verify it anywhere: python3 verify.py {to} {keys}")
 
 
 def _wanted(**named: str | None) -> tuple[str, Tag]:
@@ -165,7 +166,8 @@ def hand_out(path: Path, contents: PackageContents, key: str, *, replace: bool =
         package = path.read_bytes()
     except OSError as error:
         raise StorageError(f"{path}: the package cannot be read back ({error.strerror})") from error
-    report = verify.verify_package(package, verify.parse_key(key))
+    former = [verify.parse_key(one) for one in contents.former]
+    report = verify.verify_package(package, verify.parse_key(key), former=former)
     if report.findings is None or report.failure is not None:
         path.unlink(missing_ok=True)
         why = report.failure.why if report.failure else "no claim was proven"

@@ -349,8 +349,11 @@ class PostgresEngine(Engine):
         parameters = (Texts(keys), Texts([f"key:{key}" for key in keys]), end)
         connection = self._sessions.connect()
         try:
-            with storage_errors(self.place):
-                return connection.execute(self.statements["delete_boxes"], parameters).rowcount
+            with storage_errors(self.place), warnings_of(connection) as warnings:
+                deleted = connection.execute(self.statements["delete_boxes"], parameters).rowcount
+            if warnings:
+                raise InDoubt(f"{self.place}: {warnings[0]}")
+            return deleted
         finally:
             connection.close()
 

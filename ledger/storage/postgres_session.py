@@ -195,7 +195,13 @@ class Readers:
             deadline = monotonic() + RECONNECT_S
             while True:
                 pool = self._pool
-                connection = pool.getconn()
+                try:
+                    connection = pool.getconn()
+                except PoolClosed:
+                    if pool is self._pool:
+                        raise
+                    # The schema moved to another node meanwhile, and its connections with it.
+                    continue
                 try:
                     return connection.execute(statement, parameters, binary=True).fetchall()
                 except psycopg.Error as error:
@@ -235,9 +241,9 @@ class Readers:
                         raise
                     sleep(0.05)
             if self._conninfo != self._sessions.conninfo() and not self._closed:
-                self._pool.close()
-                self._conninfo = self._sessions.conninfo()
+                left, self._conninfo = self._pool, self._sessions.conninfo()
                 self._pool = self._open()
+                left.close()
             else:
                 self._pool.check()
 

@@ -15,8 +15,10 @@ from ledger.canonical import Json
 from ledger.entry import parse
 from ledger.errors import OrderUnknown
 from ledger.ledger import Opened
+from ledger.signing_keys import LogKeys
 from ledger.storage.cosignatures import CosignatureStore
 from ledger.storage.engine import QueryItem
+from ledger.tlog.checkpoint import claimed_size
 from ledger.tlog.proof import LogProof
 from ledger.tlog.view import TreeView
 from ledger.vocabulary import OrderId, Tag, order_tag
@@ -69,7 +71,8 @@ def collect_tag(
     personal data.
     """
     proof = ledger.prove_tag(tag, as_of=as_of, limit=MAX_ENTRIES)
-    history = proof.verify(ledger.verifier, ledger.origin)
+    keys = ledger.log_keys()
+    history = proof.verify([key.verifier for key in keys.keys], ledger.origin)
     # Loaded after the checkpoint, so it has every entry under it.
     tree = ledger.tree()
     entries = []
@@ -96,8 +99,15 @@ def collect_tag(
         cut=None
         if proof.cut is None
         else PackagedCut(as_of=proof.cut.as_of, checkpoint=proof.cut.checkpoint, consistency=proof.cut.consistency),
+        former=[] if proof.cut is None else _former(keys, claimed_size(proof.cut.checkpoint)),
         witnessed=_witnessed(ledger, [entry.index for entry in entries], history.checkpoint.size, tree),
     )
+
+
+def _former(keys: LogKeys, size: int) -> list[str]:
+    """Return the keys that a stranger needs beside the newest one for the checkpoint of `size` entries."""
+    signers = keys.at(size)
+    return [] if keys.newest in signers else [str(verifier) for verifier in signers]
 
 
 def _witnessed(ledger: Ledger, indexes: Sequence[int], end: int, tree: TreeView) -> list[PackagedCheckpoint]:

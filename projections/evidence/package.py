@@ -66,6 +66,7 @@ class PackagedCheckpoint:
 class PackageContents:
     """Everything that goes into a package: entries with one tag, by ascending index; all that there are, with `index`.
 
+    `former` are the verifier keys that the ledger had before, where the cut is from their time.
     `kind` is a word of `verify.KINDS`. Without `index` completeness is not claimed, without `cut` no past moment.
     """
 
@@ -77,6 +78,7 @@ class PackageContents:
     index: PackagedIndex | None = None
     cut: PackagedCut | None = None
     witnessed: Sequence[PackagedCheckpoint] = ()
+    former: Sequence[str] = ()
 
 
 def build_package(contents: PackageContents, *, key: str) -> bytes:
@@ -89,11 +91,12 @@ def build_package(contents: PackageContents, *, key: str) -> bytes:
     sheet.begin("container")
     try:
         verifier_key = verify.parse_key(key)
+        former = [verify.parse_key(one) for one in contents.former]
         program = verify.own_source()
         members = _members(contents, program)
         # The README is made of findings, and the findings list the digest of every file but the README.
         members["README.txt"] = b""
-        findings = verify.examine(members, verifier_key, sheet)
+        findings = verify.examine(members, verifier_key, sheet, former)
         members["README.txt"] = verify.readme(findings)
         sheet.begin("container")
         if sum(map(len, members.values())) > verify.MAX_PACKAGE_BYTES:
@@ -101,7 +104,7 @@ def build_package(contents: PackageContents, *, key: str) -> bytes:
         package = b"".join(verify.zip_pieces(members))
     except verify.Failed as failed:
         raise VerificationError(sheet.step, failed.why) from failed
-    report = verify.verify_package(package, verifier_key, program)
+    report = verify.verify_package(package, verifier_key, program, former=former)
     if report.failure is not None:
         raise VerificationError(report.failure.id, report.failure.why)
     return package

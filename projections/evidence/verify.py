@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verify an evidence package of a Prooftrail ledger, offline, with nothing but Python 3.9 or later.
 
-    python3 verify.py PACKAGE.zip --key KEY [--witness WITNESS_KEY] [--json] [--extract DIR]
+    python3 verify.py PACKAGE.zip --key KEY [--key FORMER_KEY] [--witness WITNESS_KEY] [--json] [--extract DIR]
     python3 verify.py ACCUSATION.json --key KEY [--key FORMER_KEY] [--json]
 
 KEY is the ledger's public key, `<name>+<8 hex digits>+<base64>`, or a file that holds it. Get the key and this
@@ -271,11 +271,18 @@ class Sheet:
 # --- The protocol ---------------------------------------------------------------------------------------------
 
 
-def verify_package(package: bytes, key: Key, program: bytes | None = None, witnesses: Iterable[Key] = ()) -> Report:
+def verify_package(
+    package: bytes,
+    key: Key,
+    program: bytes | None = None,
+    witnesses: Iterable[Key] = (),
+    former: Iterable[Key] = (),
+) -> Report:
     """Return the verdict on every claim of `package` under the ledger's `key`. Never raises on any input.
 
     `program` is the bytes of the verify.py that is running; by default they are read from its file. Each of the
-    `witnesses` must have cosigned something in the package; without any, nothing is claimed of them.
+    `witnesses` must have cosigned something in the package; without any, nothing is claimed of them. With keys that the
+    ledger had before, `former`, how things stood at a moment before the change of keys can be verified too.
     """
     brackets: tuple[Bracket, ...] = ()
     sheet = Sheet()
@@ -286,7 +293,7 @@ def verify_package(package: bytes, key: Key, program: bytes | None = None, witne
         sheet.hold(f"{len(members)} files, {len(package)} bytes")
 
         # (2) to (12)
-        findings = examine(members, key, sheet)
+        findings = examine(members, key, sheet, former)
 
         # (13) A package cannot vouch for its own verifier. What counts is the one that you fetched and ran.
         sheet.begin("program")
@@ -319,7 +326,7 @@ def verify_package(package: bytes, key: Key, program: bytes | None = None, witne
     return Report(sheet.claims(), findings, files, brackets)
 
 
-def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
+def examine(members: Members, key: Key, sheet: Sheet, former: Iterable[Key] = ()) -> Findings:
     """Steps (2) to (12): return what the members prove under `key`, or raise Failed with `sheet` at the step."""
     # (2) package.json is where the other steps learn what they look for; it proves nothing by itself.
     sheet.begin("package")
@@ -413,7 +420,7 @@ def examine(members: Members, key: Key, sheet: Sheet) -> Findings:
     else:
         if committed is None:
             raise Failed("a moment is asked for, but there is no index")
-        cut = check_cut(members, about.as_of, entries, committed, checkpoint, key)
+        cut = check_cut(members, about.as_of, entries, committed, checkpoint, [key, *former])
         sheet.hold(f"{cut.count} of {len(entries)} by {cut.as_of}, when the log had {cut.size} entries")
 
     # (11) A disclosed value is right when its salted hash is the commitment in the entry. A field that the package
@@ -764,6 +771,16 @@ def open_checkpoint(note: bytes, key: Key) -> Checkpoint:
     if len(root) != 32:
         raise Failed("the root hash is not 32 bytes")
     return Checkpoint(lines[0], int(lines[1]), root)
+
+
+def open_by_any(note: bytes, keys: list[Key]) -> Checkpoint:
+    """Return the checkpoint that at least one of the ledger's keys signed; each signature must hold. Raises Failed."""
+    _, signatures = _split_note(note)
+    there = [key for key in keys if any((name, id) == (key.name, key.id) for name, id, _ in signatures)]
+    if not there:
+        raise Failed("a checkpoint is not signed by the ledger's key")
+    opened = [open_checkpoint(note, key) for key in there]
+    return opened[0]
 
 
 def _split_note(note: bytes) -> tuple[bytes, list[tuple[str, bytes, bytes]]]:
@@ -1129,10 +1146,10 @@ def _index_hash(value: Json, what: str) -> bytes:
 
 
 def check_cut(
-    members: Members, as_of: str, entries: list[Entry], committed: IndexEntry, checkpoint: Checkpoint, key: Key
+    members: Members, as_of: str, entries: list[Entry], committed: IndexEntry, checkpoint: Checkpoint, keys: list[Key]
 ) -> Cut:
     """Return where the history stood at the moment `as_of`. Raises Failed."""
-    then = open_checkpoint(_member(members, "as-of/checkpoint"), key)
+    then = open_by_any(_member(members, "as-of/checkpoint"), keys)
     if not 0 < then.size <= committed.index or committed.recorded_at <= as_of:
         raise Failed("the index does not cover everything that was recorded by then")
     check_consistency(then, checkpoint, parse_consistency(members, "as-of/consistency"))
@@ -1673,16 +1690,6 @@ def _accused_hash(value: Json) -> bytes:
     return node
 
 
-def open_by_any(note: bytes, keys: list[Key]) -> Checkpoint:
-    """Return the checkpoint that at least one of the ledger's keys signed; each signature must hold. Raises Failed."""
-    _, signatures = _split_note(note)
-    there = [key for key in keys if any((name, id) == (key.name, key.id) for name, id, _ in signatures)]
-    if not there:
-        raise Failed("a checkpoint is not signed by the ledger's key")
-    opened = [open_checkpoint(note, key) for key in there]
-    return opened[0]
-
-
 def _complete_subtrees(proven: Proven) -> dict[tuple[int, int], bytes]:
     """Return (height, n) → hash of each complete subtree on or beside the path: the same in every later tree."""
     size = proven.checkpoint.size
@@ -1742,7 +1749,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--key",
         metavar="KEY",
         action="append",
-        help="the ledger's public key, or a file that holds it; for an accusation former keys too",
+        help="the ledger's public key, or a file that holds it; after it perhaps keys that it had before",
     )
     parser.add_argument("--witness", metavar="KEY", action="append", help="a witness that must have cosigned")
     parser.add_argument("--json", action="store_true", help="print one JSON object for programs")
@@ -1764,7 +1771,7 @@ def main(arguments: list[str] | None = None) -> int:
     if package[:1] == b"{":
         holds, found = accusation_lines(package, keys, chosen.json)
         return _print(found, holds)
-    report = verify_package(package, keys[0], None, witnesses)
+    report = verify_package(package, keys[0], None, witnesses, keys[1:])
     written: list[str] = []
     if chosen.extract is not None and report.proven:
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from api.settings import NEXT_SIGNING_KEY_FILE, SIGNING_KEY_FILE, directory_sett
 from ledger.commands import RegisterSubject
 from ledger.tlog.fsck import fsck
 from ledger.vocabulary import SubjectId, new_id
+from projections.evidence import verify
 from tests.bench import OFFICER
 from tests.cli.conftest import Program
 
@@ -124,3 +127,26 @@ def test_without_one_of_both_keys_the_ledger_says_which(program: Program, data: 
     ran = program("verify")
     assert ran.code == 2
     assert "signing" in ran.err
+
+
+def test_how_things_stood_before_a_rotation_is_proven_with_both_keys(
+    program: Program, data: Path, tmp_path: Path
+) -> None:
+    subject = program("register").out.strip()
+    old = program("key").out.strip()
+    time.sleep(0.01)
+    then = datetime.now(UTC).isoformat()
+    program("rotate-key")
+    program("rotate-key", "--finish")
+    new = program("key").out.strip()
+    to = tmp_path / "then.zip"
+    ran = program("prove", "--subject", subject, "--as-of", then, "-o", to)
+    assert ran.code == 0, ran.err
+    assert f"--key '{new}' --key '{old}'" in ran.out
+    assert verify.main([str(to), "--key", new, "--key", old]) == 0
+    assert verify.main([str(to), "--key", new]) == 1
+    assert verify.main([str(to), "--key", old]) == 1
+    # How things stand now needs the new key alone; what was handed out under the old one, the old one.
+    now = tmp_path / "now.zip"
+    assert program("prove", "--subject", subject, "-o", now).code == 0
+    assert verify.main([str(now), "--key", new]) == 0
