@@ -19,6 +19,7 @@ from ledger.errors import Invalid, Refused
 from ledger.events import Actor, PolicyAdopted
 from ledger.ledger import Ledger
 from ledger.rule import Rule
+from ledger.state.policy import policies
 from ledger.vocabulary import Reference, Sha256Hex
 
 assert ledger.commands.__all__  # importing it is what fills BY_NAME
@@ -116,18 +117,24 @@ def _explanation(
     log: Ledger, command: type[Command], facts: list[Recorded], *, index: int | None, refusal: str | None
 ) -> Explanation:
     rules = command.RULES if refusal is None else tuple(r for r in command.RULES if refusal in r.refusals)
-    adopted = next((f for f in reversed(facts) if isinstance(f.event, PolicyAdopted)), None)
-    policy = None
-    if adopted is not None and isinstance(adopted.event, PolicyAdopted):
-        policy = PolicyOfDay(index=adopted.index, version=adopted.event.version, sha256=adopted.event.sha256)
     return Explanation(
         index=index,
         command=command.NAME,
         allowed=refusal is None,
         refusal=refusal,
         rules=rules or command.RULES,
-        policy=policy,
+        policy=_policy_of_day(log, log.size() if index is None else index),
         facts=tuple(
             Ground(index=f.index, topic=f.event.TOPIC, recorded_at=format_moment(f.recorded_at)) for f in facts
         ),
     )
+
+
+def _policy_of_day(log: Ledger, end: int) -> PolicyOfDay | None:
+    """Return the policy in force before entry `end`, also where the decision itself read none."""
+    in_force = None
+    for adopted in log.read(query_of(policies()), end=end):
+        if isinstance(adopted.event, PolicyAdopted):
+            event = adopted.event
+            in_force = PolicyOfDay(index=adopted.index, version=event.version, sha256=event.sha256)
+    return in_force

@@ -137,16 +137,23 @@ class Bench:
         except Refused as error:
             refusal = error
         check_ledger(self.ledger)
-        return Done(self.ledger, by, before, receipt, refusal)
+        return Done(self.ledger, command, by, before, receipt, refusal)
 
 
 class Done:
     """What came of a command: `then` these events, or `refused` for this reason."""
 
     def __init__(
-        self, ledger: Ledger, by: Actor, before: int, receipt: Receipt | None, refusal: Refused | None
+        self,
+        ledger: Ledger,
+        command: Command,
+        by: Actor,
+        before: int,
+        receipt: Receipt | None,
+        refusal: Refused | None,
     ) -> None:
         self.ledger = ledger
+        self.command = command
         self.by = by
         self.before = before
         self.receipt = receipt
@@ -174,6 +181,8 @@ class Done:
         assert evidence.items() <= self.refusal.evidence.items(), self.refusal.evidence
         self._recorded(kept)
         assert self.refusal.index == (self.before if kept else None)
+        codes = {code for rule in type(self.command).RULES for code in rule.refusals}
+        assert {getattr(event, "reason", None) for event in kept} <= codes, "a refusal that is kept is of a rule"
         return self
 
     def _recorded(self, events: Sequence[Event]) -> None:

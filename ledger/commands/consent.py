@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
-from ledger.errors import ConsentExists, ConsentNotLive, ConsentUnknown, Invalid
+from ledger.errors import ConsentExists, ConsentNotLive, ConsentUnknown, Invalid, SubjectUnknown
 from ledger.events import ConsentGiven, ConsentWithdrawn
+from ledger.rule import rule
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
     Channel,
@@ -23,12 +24,29 @@ from ledger.vocabulary import (
     subject_tag,
 )
 
+CONSENT_IS_SPECIFIC = rule(
+    "consent-is-specific",
+    clause="6",
+    promise="A consent names its purpose, recipient and fields, and stands once, of a person who is registered",
+    source="GDPR Art. 4(11), 7(1)",
+    refusals=(SubjectUnknown, ConsentExists, Invalid),
+)
+WITHDRAWAL_IS_EASY = rule(
+    "withdrawal-is-easy",
+    clause="6",
+    promise="Withdrawing a live consent asks for nothing more than which one, by any channel, and holds from there on",
+    source="GDPR Art. 7(3)",
+    refusals=(ConsentUnknown, ConsentNotLive),
+)
+
 
 @command
 class GiveConsent(Command, frozen=True):
     """Record that a subject agreed to exactly this. `text_sha256` is of the text that was shown, byte for byte."""
 
     NAME: ClassVar[str] = "give-consent"
+    RECORDS = (ConsentGiven,)
+    RULES = (CONSENT_IS_SPECIFIC,)
     consent_id: ConsentId
     subject_id: SubjectId
     purpose: Purpose
@@ -67,6 +85,8 @@ class WithdrawConsent(Command, frozen=True):
     """Record a withdrawal; it holds from its place in the log on."""
 
     NAME: ClassVar[str] = "withdraw-consent"
+    RECORDS = (ConsentWithdrawn,)
+    RULES = (WITHDRAWAL_IS_EASY,)
     consent_id: ConsentId
     subject_id: SubjectId
     channel: Channel

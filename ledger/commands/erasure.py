@@ -10,10 +10,26 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
-from ledger.errors import ErasureUndecided, Invalid
+from ledger.errors import ErasureUndecided, Invalid, SubjectUnknown
 from ledger.events import ClassDecision, ErasureDecided, KeyDestroyed, PersonalDataErased
+from ledger.rule import rule
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import ErasureOutcome, KeyId, RetentionClass, SubjectId, key_tag, subject_tag
+
+DECIDED_WITH_GROUND = rule(
+    "erasure-is-decided-per-class",
+    clause="erasure",
+    promise="An erasure is decided for each retention class; what is kept has a ground and an end",
+    source="GDPR Art. 12(4), 17(3)",
+    refusals=(SubjectUnknown, Invalid),
+)
+ONLY_WHAT_WAS_DECIDED = rule(
+    "only-what-was-decided-is-erased",
+    clause="erasure",
+    promise="Keys are destroyed only of classes that were decided to be erased, and each decision is used once",
+    source="GDPR Art. 17(1)",
+    refusals=(ErasureUndecided, Invalid),
+)
 
 
 @command
@@ -21,6 +37,8 @@ class DecideErasure(Command, frozen=True):
     """Record for each retention class whether it is erased or kept, on which ground, and until when."""
 
     NAME: ClassVar[str] = "decide-erasure"
+    RECORDS = (ErasureDecided,)
+    RULES = (DECIDED_WITH_GROUND,)
     subject_id: SubjectId
     decisions: tuple[ClassDecision, ...]
 
@@ -48,6 +66,8 @@ class DestroyKeys(Command, frozen=True):
     """Erase the classes that were decided to be erased: the keys of all of them, or of those named."""
 
     NAME: ClassVar[str] = "destroy-keys"
+    RECORDS = (KeyDestroyed, PersonalDataErased)
+    RULES = (ONLY_WHAT_WAS_DECIDED,)
     subject_id: SubjectId
     retention_classes: tuple[RetentionClass, ...]
 

@@ -7,7 +7,15 @@ from datetime import datetime
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import CaseUnknown, Invalid, OrderExists, OrderState, TransactionExists
+from ledger.errors import (
+    CaseUnknown,
+    Invalid,
+    OrderExists,
+    OrderState,
+    OrderUnknown,
+    SubjectUnknown,
+    TransactionExists,
+)
 from ledger.events import (
     DisputeResolved,
     OrderAmended,
@@ -18,6 +26,7 @@ from ledger.events import (
     OrderRecorded,
     Transaction,
 )
+from ledger.rule import rule
 from ledger.state.order import Order, Standing, history, order
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
@@ -40,12 +49,50 @@ from ledger.vocabulary import (
 
 MAX_FILE_NAME = 255
 
+EXACT_BYTES = rule(
+    "order-is-kept-to-the-byte",
+    clause="11",
+    promise="The bytes of an order are kept exactly, within the limit, of a person who is registered",
+    source="Principles, clause 11",
+    refusals=(SubjectUnknown, Invalid),
+)
+ONE_ORDER = rule(
+    "order-is-recorded-once",
+    clause="11",
+    promise="The same order twice is one order, for ever",
+    source="Principles, clause 11",
+    refusals=(OrderExists,),
+)
+STANDING_DECIDES = rule(
+    "order-standing-decides",
+    clause="11",
+    promise="Where an order stands decides what may follow: what was cancelled is not executed, nor the reverse",
+    source="Principles, clause 11",
+    refusals=(OrderUnknown, OrderState),
+)
+TRANSACTION_ONCE = rule(
+    "transaction-is-linked-once",
+    clause="11",
+    promise="A transaction is linked to an order once, so that the chain can be walked both ways",
+    source="Principles, clause 11",
+    refusals=(TransactionExists, Invalid),
+)
+CASE_IS_OPEN = rule(
+    "only-an-open-case-is-resolved",
+    clause="11",
+    promise="A dispute is opened whatever the order's standing, and only a case that is open is resolved",
+    source="Principles, clause 11",
+    refusals=(CaseUnknown, OrderState),
+)
+
 
 @command
 class RecordOrder(Command, frozen=True):
     """Record an order as it came: the bytes unchanged, who for, when received, and how the sender was checked."""
 
     NAME: ClassVar[str] = "record-order"
+    RECORDS = (OrderRecorded,)
+    RULES = (EXACT_BYTES, ONE_ORDER)
     order_id: OrderId
     client_id: ClientId
     subject_id: SubjectId
@@ -91,6 +138,8 @@ class AmendOrder(Command, frozen=True):
     """Record a change to an order that is still open, again as exact bytes; the first ones stay."""
 
     NAME: ClassVar[str] = "amend-order"
+    RECORDS = (OrderAmended,)
+    RULES = (EXACT_BYTES, STANDING_DECIDES)
     order_id: OrderId
     subject_id: SubjectId
     channel: Channel
@@ -129,6 +178,8 @@ class CancelOrder(Command, frozen=True):
     """Cancel an order that was not carried out yet."""
 
     NAME: ClassVar[str] = "cancel-order"
+    RECORDS = (OrderCancelled,)
+    RULES = (STANDING_DECIDES,)
     order_id: OrderId
     channel: Channel
     reason: Word
@@ -154,6 +205,8 @@ class ExecuteOrder(Command, frozen=True):
     """Link the transactions by which an order was carried out; more may follow until it is confirmed."""
 
     NAME: ClassVar[str] = "execute-order"
+    RECORDS = (OrderExecuted,)
+    RULES = (STANDING_DECIDES, TRANSACTION_ONCE)
     order_id: OrderId
     transactions: tuple[Transaction, ...]
 
@@ -183,6 +236,8 @@ class ConfirmOrder(Command, frozen=True):
     """Record that the client was told, or agreed, that the order is carried out."""
 
     NAME: ClassVar[str] = "confirm-order"
+    RECORDS = (OrderConfirmed,)
+    RULES = (STANDING_DECIDES,)
     order_id: OrderId
     channel: Channel
 
@@ -206,6 +261,8 @@ class DisputeOrder(Command, frozen=True):
     """Open a case about an order, whatever its standing: also that something was not done is disputed."""
 
     NAME: ClassVar[str] = "dispute-order"
+    RECORDS = (OrderDisputed,)
+    RULES = (CASE_IS_OPEN, STANDING_DECIDES)
     order_id: OrderId
     subject_id: SubjectId
     case_id: CaseId
@@ -242,6 +299,8 @@ class ResolveDispute(Command, frozen=True):
     """Close a case with its outcome."""
 
     NAME: ClassVar[str] = "resolve-dispute"
+    RECORDS = (DisputeResolved,)
+    RULES = (CASE_IS_OPEN, STANDING_DECIDES)
     order_id: OrderId
     subject_id: SubjectId
     case_id: CaseId

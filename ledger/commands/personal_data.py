@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import FieldUnknown, Invalid, StaleVersion
+from ledger.errors import FieldUnknown, Invalid, StaleVersion, SubjectUnknown
 from ledger.events import DataCorrected, PersonalDataCollected
+from ledger.rule import rule
 from ledger.state.personal_data import fields, personal_data
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
@@ -24,12 +25,29 @@ from ledger.vocabulary import (
     subject_tag,
 )
 
+COLLECTED_WITH_SOURCE = rule(
+    "data-names-its-source",
+    clause="10",
+    promise="What does not come from the person names where it comes from",
+    source="GDPR Art. 14(2)(f)",
+    refusals=(SubjectUnknown, Invalid),
+)
+CORRECTION_SEES_THE_LAST = rule(
+    "correction-sees-the-last-version",
+    clause="8-9",
+    promise="A correction names the version it replaces: a stale one is refused, another field is no conflict",
+    source="GDPR Art. 5(1)(d), 16",
+    refusals=(SubjectUnknown, FieldUnknown, StaleVersion, Invalid),
+)
+
 
 @command
 class CollectData(Command, frozen=True):
     """Record values of named fields, why they are needed, on which basis, and where they come from."""
 
     NAME: ClassVar[str] = "collect-data"
+    RECORDS = (PersonalDataCollected,)
+    RULES = (COLLECTED_WITH_SOURCE,)
     subject_id: SubjectId
     purpose: Purpose
     basis: LegalBasis
@@ -73,6 +91,8 @@ class CorrectData(Command, frozen=True):
     """Replace one field. `expected_version` is the version that the corrector saw; a stale edit is refused."""
 
     NAME: ClassVar[str] = "correct-data"
+    RECORDS = (DataCorrected,)
+    RULES = (CORRECTION_SEES_THE_LAST,)
     subject_id: SubjectId
     field: Word
     value: Any

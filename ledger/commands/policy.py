@@ -18,12 +18,14 @@ WHOLE_POLICY = rule(
     clause="1-2",
     promise="A policy is adopted whole and valid, by its officer or operator, or not at all",
     source="GDPR Art. 5(2), 24",
+    refusals=(RoleMissing, Invalid),
 )
 NEW_VERSION = rule(
     "policy-version-is-new",
     clause="1-2",
     promise="A version names one text for ever, so that a past decision is explained under the policy of its day",
     source="GDPR Art. 5(2)",
+    refusals=(PolicyVersionUsed,),
 )
 
 
