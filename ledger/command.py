@@ -218,6 +218,8 @@ _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
         vocabulary.OrderId,
         vocabulary.CaseId,
         vocabulary.KeyId,
+        vocabulary.BreachId,
+        vocabulary.ViolationId,
     ),
     vocabulary.check_id,
 )

@@ -63,11 +63,13 @@ def explain(log: Ledger, index: int) -> Explanation:
     event = recorded.event
     refusal = getattr(event, "reason", None)
     for command in BY_NAME.values():
-        if isinstance(event, command.KEEPS) and _refuses(command, refusal):
-            return _explanation(log, command, _facts(log, command, recorded), index=index, refusal=refusal)
+        # A denial of use is kept by several commands: it says of which.
+        of_this = getattr(event, "command", command.NAME) == command.NAME
+        if of_this and isinstance(event, command.KEEPS) and _refuses(command, refusal):
+            return _of_recorded(log, command, recorded, refusal)
     for command in BY_NAME.values():
         if isinstance(event, command.RECORDS):
-            return _explanation(log, command, _facts(log, command, recorded), index=index, refusal=None)
+            return _of_recorded(log, command, recorded, None)
     raise Invalid("index", f"entry {index} was decided by no command")
 
 
@@ -82,13 +84,15 @@ def explain_command(log: Ledger, command: Command, actor: Actor) -> Explanation:
             refusal = decision.refusal.code
     except Refused as error:
         refusal = error.code
-    return _explanation(log, type(command), facts, index=None, refusal=refusal)
+    return _explanation(log, type(command), facts, index=None, end=log.size(), refusal=refusal)
 
 
-def _facts(log: Ledger, command: type[Command], recorded: Recorded) -> list[Recorded]:
+def _of_recorded(log: Ledger, command: type[Command], recorded: Recorded, refusal: str | None) -> Explanation:
     # An event says what its command said under the same names, as far as a boundary asks.
     boundary = command.boundary(cast(Any, recorded.event))
-    return [*log.read(query_of(boundary), end=_first_of_request(log, command, recorded, boundary))]
+    end = _first_of_request(log, command, recorded, boundary)
+    facts = [*log.read(query_of(boundary), end=end)]
+    return _explanation(log, command, facts, index=recorded.index, end=end, refusal=refusal)
 
 
 def _first_of_request(log: Ledger, command: type[Command], recorded: Recorded, boundary: Boundary) -> int:
@@ -114,7 +118,7 @@ def _refuses(command: type[Command], reason: str | None) -> bool:
 
 
 def _explanation(
-    log: Ledger, command: type[Command], facts: list[Recorded], *, index: int | None, refusal: str | None
+    log: Ledger, command: type[Command], facts: list[Recorded], *, index: int | None, end: int, refusal: str | None
 ) -> Explanation:
     rules = command.RULES if refusal is None else tuple(r for r in command.RULES if refusal in r.refusals)
     return Explanation(
@@ -123,7 +127,7 @@ def _explanation(
         allowed=refusal is None,
         refusal=refusal,
         rules=rules or command.RULES,
-        policy=_policy_of_day(log, log.size() if index is None else index),
+        policy=_policy_of_day(log, end),
         facts=tuple(
             Ground(index=f.index, topic=f.event.TOPIC, recorded_at=format_moment(f.recorded_at)) for f in facts
         ),

@@ -174,7 +174,7 @@ class Done:
         assert self.receipt.verify(self.ledger.verifier, self.ledger.origin).size >= self.receipt.position
         return self
 
-    def refused(self, kind: type[Refused], *kept: Event, **evidence: object) -> Done:
+    def refused(self, kind: type[Refused], /, *kept: Event, **evidence: object) -> Done:
         """Refused for exactly this reason with this evidence; nothing was recorded but the events `kept`."""
         assert self.refusal is not None, "not refused"
         assert type(self.refusal) is kind, repr(self.refusal)

@@ -975,6 +975,7 @@ WRONG_BY_FIELD: dict[str, list[Any]] = {
     "moment": [START.replace(tzinfo=None), "2026-11-22T10:00:00Z", 7],
     "language": ["", "estonian!", "e", "et_EE", 7],
     "text": ["a\x00", "\ud800", 7],
+    "count": [True, "7", 1.5, None],
     "words": ["email", ("Email",), ("",), (7,), 7],
 }
 KIND_BY_FIELD: dict[str, str] = {

@@ -63,6 +63,6 @@ def _print(output: Output, found: Explanation) -> None:
         output.say(f"policy {found.policy.version}, adopted in entry {found.policy.index}")
     rows = [(rule.id, rule.clause, rule.promise, rule.source) for rule in found.rules]
     output.table(("rule", "clause", "promise", "source"), rows)
-    output.say(f"It rested on {counted(len(found.facts), 'entry', 'entries')}:" if found.facts else "It rested on none.")
+    output.say(f"It rested on {counted(len(found.facts), 'entry', 'entries')}")
     if found.facts:
         output.table(("#", "recorded at", "event"), [(one.index, one.recorded_at, one.topic) for one in found.facts])

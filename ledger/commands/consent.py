@@ -6,13 +6,24 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
-from ledger.errors import ConsentExists, ConsentNotLive, ConsentUnknown, Invalid, SubjectUnknown
+from ledger.errors import (
+    ConsentExists,
+    ConsentNotLive,
+    ConsentUnknown,
+    DocumentNotInForce,
+    DocumentUnknown,
+    Invalid,
+    SubjectUnknown,
+)
 from ledger.events import ConsentGiven, ConsentWithdrawn
 from ledger.rule import rule
+from ledger.state.document import publications, published, versions
+from ledger.state.merge import merges, person_tags
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
     Channel,
     ConsentId,
+    DocumentKind,
     Language,
     Purpose,
     RecipientId,
@@ -21,7 +32,6 @@ from ledger.vocabulary import (
     Word,
     consent_tag,
     recipient_tag,
-    subject_tag,
 )
 
 CONSENT_IS_SPECIFIC = rule(
@@ -30,6 +40,13 @@ CONSENT_IS_SPECIFIC = rule(
     promise="A consent names its purpose, recipient and fields, and stands once, of a person who is registered",
     source="GDPR Art. 4(11), 7(1)",
     refusals=(SubjectUnknown, ConsentExists, Invalid),
+)
+CONSENT_TO_A_WORDING = rule(
+    "consent-binds-to-exact-text",
+    clause="3",
+    promise="A consent is to the exact text and language of a wording in force, once wordings are published",
+    source="GDPR Art. 7(1)",
+    refusals=(DocumentUnknown, DocumentNotInForce),
 )
 WITHDRAWAL_IS_EASY = rule(
     "withdrawal-is-easy",
@@ -46,7 +63,7 @@ class GiveConsent(Command, frozen=True):
 
     NAME: ClassVar[str] = "give-consent"
     RECORDS = (ConsentGiven,)
-    RULES = (CONSENT_IS_SPECIFIC,)
+    RULES = (CONSENT_IS_SPECIFIC, CONSENT_TO_A_WORDING)
     consent_id: ConsentId
     subject_id: SubjectId
     purpose: Purpose
@@ -57,7 +74,12 @@ class GiveConsent(Command, frozen=True):
     recipient_id: RecipientId | None = None
 
     def boundary(self) -> Boundary:
-        return (*registration(self.subject_id), selector(ConsentGiven, tags=[consent_tag(self.consent_id)]))
+        return (
+            *registration(self.subject_id),
+            selector(ConsentGiven, tags=[consent_tag(self.consent_id)]),
+            *merges(self.subject_id),
+            *publications(DocumentKind.CONSENT),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         registered(past, self.subject_id)
@@ -66,6 +88,13 @@ class GiveConsent(Command, frozen=True):
         # GDPR Art. 4(11): consent is specific. A consent for nothing named permits nothing.
         if not self.fields:
             raise Invalid("fields", "names at least one field")
+        # From the first wording that is published on, a consent is to one of them. Nobody agrees to what will be.
+        if any(wordings := versions(past, DocumentKind.CONSENT)):
+            wording = published(past, DocumentKind.CONSENT, self.text_sha256, self.language)
+            if wording.effective_at > context.now:
+                raise DocumentNotInForce(
+                    kind=DocumentKind.CONSENT, version=wording.version, in_force=f"one of {len(wordings)} others"
+                )
         event = ConsentGiven(
             consent_id=self.consent_id,
             subject_id=self.subject_id,
@@ -77,7 +106,7 @@ class GiveConsent(Command, frozen=True):
             channel=self.channel,
         )
         recipient = [recipient_tag(self.recipient_id)] if self.recipient_id else []
-        return [Fact(event, [consent_tag(self.consent_id), subject_tag(self.subject_id), *recipient])]
+        return [Fact(event, [consent_tag(self.consent_id), *person_tags(past, self.subject_id), *recipient])]
 
 
 @command
@@ -92,7 +121,10 @@ class WithdrawConsent(Command, frozen=True):
     channel: Channel
 
     def boundary(self) -> Boundary:
-        return (selector(ConsentGiven, ConsentWithdrawn, tags=[consent_tag(self.consent_id)]),)
+        return (
+            selector(ConsentGiven, ConsentWithdrawn, tags=[consent_tag(self.consent_id)]),
+            *merges(self.subject_id),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         given = past.last(ConsentGiven)
@@ -103,4 +135,4 @@ class WithdrawConsent(Command, frozen=True):
         # GDPR Art. 7(3): withdrawing is as easy as giving. Nothing more is asked for.
         event = ConsentWithdrawn(consent_id=self.consent_id, subject_id=self.subject_id, channel=self.channel)
         recipient = [recipient_tag(given.recipient_id)] if given.recipient_id else []
-        return [Fact(event, [consent_tag(self.consent_id), subject_tag(self.subject_id), *recipient])]
+        return [Fact(event, [consent_tag(self.consent_id), *person_tags(past, self.subject_id), *recipient])]

@@ -9,6 +9,7 @@ from typing import ClassVar
 from ledger.command import Boundary, Command, Context, Fact, Past, command
 from ledger.errors import (
     CaseUnknown,
+    DocumentNotInForce,
     Invalid,
     OrderExists,
     OrderState,
@@ -27,12 +28,15 @@ from ledger.events import (
     Transaction,
 )
 from ledger.rule import rule
+from ledger.state.document import in_force, publications
 from ledger.state.order import Order, Standing, history, order
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
+    TERMS_NOT_STATED,
     CaseId,
     Channel,
     ClientId,
+    DocumentKind,
     MediaType,
     OrderChannel,
     OrderId,
@@ -63,6 +67,13 @@ ONE_ORDER = rule(
     source="Principles, clause 11",
     refusals=(OrderExists,),
 )
+TERMS_OF_THE_DAY = rule(
+    "order-names-terms-in-force",
+    clause="3",
+    promise="An order records the terms that were in force when it was received",
+    source="Principles, clause 3",
+    refusals=(DocumentNotInForce,),
+)
 STANDING_DECIDES = rule(
     "order-standing-decides",
     clause="11",
@@ -92,7 +103,7 @@ class RecordOrder(Command, frozen=True):
 
     NAME: ClassVar[str] = "record-order"
     RECORDS = (OrderRecorded,)
-    RULES = (EXACT_BYTES, ONE_ORDER)
+    RULES = (EXACT_BYTES, ONE_ORDER, TERMS_OF_THE_DAY)
     order_id: OrderId
     client_id: ClientId
     subject_id: SubjectId
@@ -106,7 +117,7 @@ class RecordOrder(Command, frozen=True):
     file_name: str | None = None
 
     def boundary(self) -> Boundary:
-        return (*registration(self.subject_id), *history(self.order_id))
+        return (*registration(self.subject_id), *history(self.order_id), *publications(DocumentKind.TERMS))
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -122,7 +133,7 @@ class RecordOrder(Command, frozen=True):
             channel=self.channel,
             media_type=self.media_type,
             size_bytes=len(self.content),
-            terms_version=self.terms_version,
+            terms_version=self._terms(past),
             received_at=self.received_at,
             claimed_at=self.claimed_at,
             authentication=self.authentication,
@@ -131,6 +142,15 @@ class RecordOrder(Command, frozen=True):
         )
         tags = [order_tag(self.order_id), client_tag(self.client_id), subject_tag(self.subject_id)]
         return [Fact(event, tags, scope(subject, RetentionClass.ORDER))]
+
+    def _terms(self, past: Past) -> Reference:
+        """Return the terms in force at receipt, once any are published. Raises DocumentNotInForce for others."""
+        known = in_force(past, DocumentKind.TERMS, self.received_at)
+        if known is None or known == self.terms_version:
+            return self.terms_version
+        if self.terms_version == TERMS_NOT_STATED:
+            return known
+        raise DocumentNotInForce(kind=DocumentKind.TERMS, version=self.terms_version, in_force=known)
 
 
 @command

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import FieldUnknown, Invalid, StaleVersion, SubjectUnknown
-from ledger.events import DataCorrected, PersonalDataCollected
+from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
+from ledger.errors import FieldNotAllowed, FieldUnknown, Invalid, StaleVersion, SubjectUnknown
+from ledger.events import DataCorrected, PersonalDataCollected, UseDenied
+from ledger.policy import Policy
 from ledger.rule import rule
 from ledger.state.personal_data import fields, personal_data
+from ledger.state.policy import policies, policy
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
     Channel,
@@ -20,11 +22,19 @@ from ledger.vocabulary import (
     RetentionClass,
     SourceKind,
     SubjectId,
+    SubjectRole,
     Word,
     check_word,
     subject_tag,
 )
 
+FIELD_NEEDS_ACTIVITY = rule(
+    "field-needs-an-activity",
+    clause="1-2",
+    promise="A field that no registered activity allows for its purpose, basis and role is refused by name",
+    source="GDPR Art. 5(1)(b), 5(1)(c), 6(1)",
+    refusals=(FieldNotAllowed,),
+)
 COLLECTED_WITH_SOURCE = rule(
     "data-names-its-source",
     clause="10",
@@ -47,7 +57,8 @@ class CollectData(Command, frozen=True):
 
     NAME: ClassVar[str] = "collect-data"
     RECORDS = (PersonalDataCollected,)
-    RULES = (COLLECTED_WITH_SOURCE,)
+    KEEPS = (UseDenied,)
+    RULES = (FIELD_NEEDS_ACTIVITY, COLLECTED_WITH_SOURCE)
     subject_id: SubjectId
     purpose: Purpose
     basis: LegalBasis
@@ -58,7 +69,7 @@ class CollectData(Command, frozen=True):
     valid_from: datetime | None = None
 
     def boundary(self) -> Boundary:
-        return registration(self.subject_id)
+        return (*registration(self.subject_id), *policies())
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -73,6 +84,8 @@ class CollectData(Command, frozen=True):
             raise Invalid(
                 "source_reference", "is needed when the source is not the person: a register's locator or a guarantee"
             )
+        if (rules := policy(past)) is not None:
+            self._check_activity(rules, subject.role)
         event = PersonalDataCollected(
             subject_id=self.subject_id,
             purpose=self.purpose,
@@ -84,6 +97,29 @@ class CollectData(Command, frozen=True):
             values=self.values,
         )
         return [Fact(event, [subject_tag(self.subject_id)], scope(subject, self.retention_class))]
+
+    def _check_activity(self, rules: Policy, role: SubjectRole) -> None:
+        """Raise KeptRefusal for the first field that no registered activity allows. GDPR Art. 5(1)(b), 5(1)(c)."""
+        for name in sorted(self.values):
+            if rules.activity_for(
+                Word(name),
+                purpose=self.purpose,
+                basis=self.basis,
+                role=role,
+                retention_class=self.retention_class,
+            ):
+                continue
+            refusal = FieldNotAllowed(field=name, purpose=self.purpose, role=role)
+            event = UseDenied(
+                command=Word(self.NAME),
+                subject_id=self.subject_id,
+                purpose=self.purpose,
+                basis=self.basis,
+                # A name that nobody defined may be anything: it is told to whoever asked, and not kept.
+                fields=tuple(sorted(Word(one) for one in self.values if one in rules.fields)),
+                reason=Word(refusal.code),
+            )
+            raise KeptRefusal(refusal, Fact(event, [subject_tag(self.subject_id)]))
 
 
 @command

@@ -3,6 +3,14 @@
 What an event is, which of its fields are personal, and how an old version is read: `event`.
 """
 
+from ledger.events.breach import (
+    AuthorityNotified,
+    BreachAssessed,
+    BreachClosed,
+    BreachConfirmed,
+    BreachSuspected,
+    SubjectsNotified,
+)
 from ledger.events.consent import ConsentGiven, ConsentWithdrawn
 from ledger.events.disclosure import (
     DisclosureAuthorized,
@@ -11,6 +19,15 @@ from ledger.events.disclosure import (
     DisclosureTransmitted,
     DisclosureVoided,
     Statute,
+)
+from ledger.events.document import DocumentPresented, DocumentPublished, DocumentTextKept, TermsAccepted
+from ledger.events.employee import (
+    AcknowledgementLapsed,
+    ConfidentialityAcknowledged,
+    EmployeeOffboarded,
+    EmployeeOnboarded,
+    ViolationReported,
+    ViolationResolved,
 )
 from ledger.events.erasure import ClassDecision, ErasureDecided, KeyDestroyed, PersonalDataErased
 from ledger.events.event import (
@@ -36,25 +53,39 @@ from ledger.events.order import (
     Transaction,
 )
 from ledger.events.personal_data import DataCorrected, PersonalDataCollected
-from ledger.events.policy import PolicyAdopted
-from ledger.events.subject import IdentifierLinked, SubjectRegistered
+from ledger.events.policy import PolicyAdopted, ProcessingActivityRegistered
+from ledger.events.subject import IdentifierLinked, Stance, SubjectRegistered, SubjectsMerged, SubjectsUnmerged
+from ledger.events.use import DataUsed, PurposeChangeAssessed, UseDenied
 
 __all__ = [
     "BY_TOPIC",
     "SEALED",
     "SYSTEM",
+    "AcknowledgementLapsed",
     "Actor",
+    "AuthorityNotified",
+    "BreachAssessed",
+    "BreachClosed",
+    "BreachConfirmed",
+    "BreachSuspected",
     "ClassDecision",
+    "ConfidentialityAcknowledged",
     "ConsentGiven",
     "ConsentWithdrawn",
     "Count",
     "DataCorrected",
+    "DataUsed",
     "DisclosureAuthorized",
     "DisclosureRefused",
     "DisclosureRequested",
     "DisclosureTransmitted",
     "DisclosureVoided",
     "DisputeResolved",
+    "DocumentPresented",
+    "DocumentPublished",
+    "DocumentTextKept",
+    "EmployeeOffboarded",
+    "EmployeeOnboarded",
     "ErasureDecided",
     "Event",
     "IdentifierLinked",
@@ -70,9 +101,19 @@ __all__ = [
     "PersonalDataErased",
     "PersonalMap",
     "PolicyAdopted",
+    "ProcessingActivityRegistered",
+    "PurposeChangeAssessed",
+    "Stance",
     "Statute",
     "SubjectRegistered",
+    "SubjectsMerged",
+    "SubjectsNotified",
+    "SubjectsUnmerged",
+    "TermsAccepted",
     "Transaction",
+    "UseDenied",
+    "ViolationReported",
+    "ViolationResolved",
     "Withheld",
     "upcaster",
 ]
