@@ -28,15 +28,12 @@ from ledger.errors import Invalid, Refused, StorageError
 from ledger.keys import new_kek_text, parse_kek
 from ledger.ledger import GUARD_FILE, KEYS_FILE, LEDGER_FILE, MAX_ORIGIN
 from ledger.tlog.note import KEY_BYTES, Signer, is_name
-from ledger.vocabulary import Reference, check_reference
+from ledger.vocabulary import TERMS_NOT_STATED, Reference, check_reference
 from projections import PROJECTIONS_FILE
 
 DEFAULT_DATA: Final = Path("prooftrail-data")
 KEK_FILE: Final = "kek"
 SIGNING_KEY_FILE: Final = "signing-key"
-
-# What an order is recorded under when nobody says which terms were in force: no version, in words.
-TERMS_NOT_STATED: Final = Reference("not-stated")
 
 MAX_KEY_FILE_BYTES: Final = 4_096
 

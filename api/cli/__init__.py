@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import audit, demo, duties, history, orders, people, recording, requests, setup
+from api.cli import audit, demo, duties, explain, history, orders, people, recording, requests, setup
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
@@ -99,7 +99,7 @@ def _program(
     pass
 
 
-for capability in (setup, recording, orders, people, requests, history, audit, duties, demo):
+for capability in (setup, recording, orders, people, requests, history, explain, audit, duties, demo):
     capability.add_to(app)
 
 

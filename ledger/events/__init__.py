@@ -11,7 +11,18 @@ from ledger.events.accuracy import (
     RestrictionLifted,
     StatementAttached,
 )
-from ledger.events.consent import ConsentGiven, ConsentWithdrawn
+from ledger.events.breach import (
+    AuthorityNotified,
+    BreachAssessed,
+    BreachClosed,
+    BreachConfirmed,
+    BreachSuspected,
+    SubjectsNotified,
+)
+from ledger.events.consent import (
+    ConsentGiven,
+    ConsentWithdrawn,
+)
 from ledger.events.disclosure import (
     DisclosureAuthorized,
     DisclosureRefused,
@@ -20,7 +31,26 @@ from ledger.events.disclosure import (
     DisclosureVoided,
     Statute,
 )
-from ledger.events.erasure import ClassDecision, ErasureDecided, KeyDestroyed, PersonalDataErased
+from ledger.events.document import (
+    DocumentPresented,
+    DocumentPublished,
+    DocumentTextKept,
+    TermsAccepted,
+)
+from ledger.events.employee import (
+    AcknowledgementLapsed,
+    ConfidentialityAcknowledged,
+    EmployeeOffboarded,
+    EmployeeOnboarded,
+    ViolationReported,
+    ViolationResolved,
+)
+from ledger.events.erasure import (
+    ClassDecision,
+    ErasureDecided,
+    KeyDestroyed,
+    PersonalDataErased,
+)
 from ledger.events.event import (
     BY_TOPIC,
     SEALED,
@@ -57,8 +87,14 @@ from ledger.events.order import (
     OrderUseDenied,
     Transaction,
 )
-from ledger.events.personal_data import DataCorrected, PersonalDataCollected
-from ledger.events.policy import PolicyAdopted
+from ledger.events.personal_data import (
+    DataCorrected,
+    PersonalDataCollected,
+)
+from ledger.events.policy import (
+    PolicyAdopted,
+    ProcessingActivityRegistered,
+)
 from ledger.events.request import (
     AnswerDelivered,
     DeadlineExtended,
@@ -75,22 +111,41 @@ from ledger.events.retention import (
     RelationshipResumed,
     RetentionExpired,
 )
-from ledger.events.subject import IdentifierLinked, SubjectRegistered
+from ledger.events.subject import (
+    IdentifierLinked,
+    Stance,
+    SubjectRegistered,
+    SubjectsMerged,
+    SubjectsUnmerged,
+)
+from ledger.events.use import (
+    DataUsed,
+    PurposeChangeAssessed,
+    UseDenied,
+)
 
 __all__ = [
     "BY_TOPIC",
     "SEALED",
     "SYSTEM",
+    "AcknowledgementLapsed",
     "Actor",
     "AddressNotified",
     "AnswerDelivered",
+    "AuthorityNotified",
+    "BreachAssessed",
+    "BreachClosed",
+    "BreachConfirmed",
+    "BreachSuspected",
     "ClassDecision",
+    "ConfidentialityAcknowledged",
     "ConsentGiven",
     "ConsentWithdrawn",
     "CorrectionProposed",
     "CorrectionRejected",
     "Count",
     "DataCorrected",
+    "DataUsed",
     "DeadlineExtended",
     "DeadlineMissed",
     "DisclosureAuthorized",
@@ -99,6 +154,11 @@ __all__ = [
     "DisclosureTransmitted",
     "DisclosureVoided",
     "DisputeResolved",
+    "DocumentPresented",
+    "DocumentPublished",
+    "DocumentTextKept",
+    "EmployeeOffboarded",
+    "EmployeeOnboarded",
     "ErasureDecided",
     "ErasureDeferred",
     "Event",
@@ -126,7 +186,9 @@ __all__ = [
     "PersonalDataErased",
     "PersonalMap",
     "PolicyAdopted",
+    "ProcessingActivityRegistered",
     "ProcessingRestricted",
+    "PurposeChangeAssessed",
     "RelationshipEnded",
     "RelationshipResumed",
     "RequestForwarded",
@@ -135,10 +197,18 @@ __all__ = [
     "RequestRefused",
     "RestrictionLifted",
     "RetentionExpired",
+    "Stance",
     "StatementAttached",
     "Statute",
     "SubjectRegistered",
+    "SubjectsMerged",
+    "SubjectsNotified",
+    "SubjectsUnmerged",
+    "TermsAccepted",
     "Transaction",
+    "UseDenied",
+    "ViolationReported",
+    "ViolationResolved",
     "Withheld",
     "upcaster",
 ]
