@@ -228,6 +228,8 @@ _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
         vocabulary.HoldId,
         vocabulary.MandateId,
         vocabulary.UseId,
+        vocabulary.BreachId,
+        vocabulary.ViolationId,
     ),
     vocabulary.check_id,
 )

@@ -187,7 +187,7 @@ class ConsentMissing(Refused):
 
 class FieldUnknown(Refused):
     code = "field-unknown"
-    message = "subject {subject} has no recorded field {field} to correct"
+    message = "subject {subject} has no recorded field {field}"
 
 
 class StaleVersion(Refused):
@@ -273,6 +273,96 @@ class PolicyMissing(Refused):
 class PolicyVersionUsed(Refused):
     code = "policy-version-used"
     message = "policy version {version} was adopted already: a changed policy has a version of its own"
+
+
+class FieldNotAllowed(Refused):
+    code = "field-not-allowed"
+    message = "no registered activity allows field {field} for purpose {purpose} in the {role} role on that basis"
+
+
+class PurposeNotAssessed(Refused):
+    code = "purpose-not-assessed"
+    message = "field {field} was collected for another purpose, and no assessment found {purpose} compatible with it"
+
+
+class AcknowledgementMissing(Refused):
+    code = "acknowledgement-missing"
+    message = "employee {employee} has no current acknowledgement of the procedure"
+
+
+class AcknowledgementCurrent(Refused):
+    code = "acknowledgement-current"
+    message = "the acknowledgement of employee {employee} is current: only the officer may end it now"
+
+
+class EmployeeUnknown(Refused):
+    code = "employee-unknown"
+    message = "no employee {employee} is onboarded"
+
+
+class EmployeeExists(Refused):
+    code = "employee-exists"
+    message = "employee {employee} is onboarded already"
+
+
+class ViolationUnknown(Refused):
+    code = "violation-unknown"
+    message = "no open violation {violation} is recorded"
+
+
+class ViolationExists(Refused):
+    code = "violation-exists"
+    message = "violation {violation} is recorded already"
+
+
+class DocumentUnknown(Refused):
+    code = "document-unknown"
+    message = "no {kind} of exactly that text, version and language {language} is published"
+
+
+class DocumentExists(Refused):
+    code = "document-exists"
+    message = "{kind} {version} in language {language} is published already"
+
+
+class NoticeTooShort(Refused):
+    code = "notice-too-short"
+    message = "an amendment of {kind} takes effect {needed} at the earliest"
+
+
+class DocumentNotInForce(Refused):
+    code = "document-not-in-force"
+    message = "{kind} {version} is not in force then: {in_force} is"
+
+
+class SubjectsNotApart(Refused):
+    code = "subjects-not-apart"
+    message = "subject {subject} is merged with another already, or is the same one"
+
+
+class SubjectsNotMerged(Refused):
+    code = "subjects-not-merged"
+    message = "subject {merged} is not merged with subject {subject}"
+
+
+class SubjectErased(Refused):
+    code = "subject-erased"
+    message = "subject {subject} is erased: nothing is held that could be merged"
+
+
+class BreachUnknown(Refused):
+    code = "breach-unknown"
+    message = "no breach {breach} is recorded"
+
+
+class BreachExists(Refused):
+    code = "breach-exists"
+    message = "breach {breach} is recorded already"
+
+
+class BreachState(Refused):
+    code = "breach-state"
+    message = "breach {breach} is {state}: {needed}"
 
 
 class RoleMissing(Refused):

@@ -19,6 +19,7 @@ from ledger.errors import Invalid, Refused
 from ledger.events import Actor, PolicyAdopted
 from ledger.ledger import Ledger
 from ledger.rule import Rule
+from ledger.state.policy import policies
 from ledger.vocabulary import Reference, Sha256Hex
 
 assert ledger.commands.__all__  # importing it is what fills BY_NAME
@@ -62,11 +63,13 @@ def explain(log: Ledger, index: int) -> Explanation:
     event = recorded.event
     refusal = getattr(event, "reason", None)
     for command in BY_NAME.values():
-        if isinstance(event, command.KEEPS) and _refuses(command, refusal):
-            return _explanation(log, command, _facts(log, command, recorded), index=index, refusal=refusal)
+        # A denial of use is kept by several commands: it says of which.
+        of_this = getattr(event, "command", command.NAME) == command.NAME
+        if of_this and isinstance(event, command.KEEPS) and _refuses(command, refusal):
+            return _of_recorded(log, command, recorded, refusal)
     for command in BY_NAME.values():
         if isinstance(event, command.RECORDS):
-            return _explanation(log, command, _facts(log, command, recorded), index=index, refusal=None)
+            return _of_recorded(log, command, recorded, None)
     raise Invalid("index", f"entry {index} was decided by no command")
 
 
@@ -81,13 +84,15 @@ def explain_command(log: Ledger, command: Command, actor: Actor) -> Explanation:
             refusal = decision.refusal.code
     except Refused as error:
         refusal = error.code
-    return _explanation(log, type(command), facts, index=None, refusal=refusal)
+    return _explanation(log, type(command), facts, index=None, end=log.size(), refusal=refusal)
 
 
-def _facts(log: Ledger, command: type[Command], recorded: Recorded) -> list[Recorded]:
+def _of_recorded(log: Ledger, command: type[Command], recorded: Recorded, refusal: str | None) -> Explanation:
     # An event says what its command said under the same names, as far as a boundary asks.
     boundary = command.boundary(cast(Any, recorded.event))
-    return [*log.read(query_of(boundary), end=_first_of_request(log, command, recorded, boundary))]
+    end = _first_of_request(log, command, recorded, boundary)
+    facts = [*log.read(query_of(boundary), end=end)]
+    return _explanation(log, command, facts, index=recorded.index, end=end, refusal=refusal)
 
 
 def _first_of_request(log: Ledger, command: type[Command], recorded: Recorded, boundary: Boundary) -> int:
@@ -113,21 +118,27 @@ def _refuses(command: type[Command], reason: str | None) -> bool:
 
 
 def _explanation(
-    log: Ledger, command: type[Command], facts: list[Recorded], *, index: int | None, refusal: str | None
+    log: Ledger, command: type[Command], facts: list[Recorded], *, index: int | None, end: int, refusal: str | None
 ) -> Explanation:
     rules = command.RULES if refusal is None else tuple(r for r in command.RULES if refusal in r.refusals)
-    adopted = next((f for f in reversed(facts) if isinstance(f.event, PolicyAdopted)), None)
-    policy = None
-    if adopted is not None and isinstance(adopted.event, PolicyAdopted):
-        policy = PolicyOfDay(index=adopted.index, version=adopted.event.version, sha256=adopted.event.sha256)
     return Explanation(
         index=index,
         command=command.NAME,
         allowed=refusal is None,
         refusal=refusal,
         rules=rules or command.RULES,
-        policy=policy,
+        policy=_policy_of_day(log, end),
         facts=tuple(
             Ground(index=f.index, topic=f.event.TOPIC, recorded_at=format_moment(f.recorded_at)) for f in facts
         ),
     )
+
+
+def _policy_of_day(log: Ledger, end: int) -> PolicyOfDay | None:
+    """Return the policy in force before entry `end`, also where the decision itself read none."""
+    in_force = None
+    for adopted in log.read(query_of(policies()), end=end):
+        if isinstance(adopted.event, PolicyAdopted):
+            event = adopted.event
+            in_force = PolicyOfDay(index=adopted.index, version=event.version, sha256=event.sha256)
+    return in_force

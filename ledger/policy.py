@@ -166,6 +166,14 @@ class Policy(_Part, frozen=True):
     order_uses: tuple[Word, ...]
     verified_senders: tuple[Word, ...]  # what `authentication` of an order by e-mail says of a sender who was verified
 
+    def may_use(self, field: Word, *, purpose: Purpose, role: SubjectRole) -> bool:
+        """Whether any activity of this purpose may hold such a field of somebody in this role."""
+        rule = self.fields.get(field)
+        return rule is not None and any(
+            activity.purpose is purpose and role in activity.roles and rule.category in activity.categories
+            for activity in self.activities.values()
+        )
+
     def activity_for(
         self, field: Word, *, purpose: Purpose, basis: LegalBasis, role: SubjectRole, retention_class: RetentionClass
     ) -> Word | None:

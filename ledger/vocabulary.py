@@ -29,6 +29,8 @@ RestrictionId = NewType("RestrictionId", str)
 HoldId = NewType("HoldId", str)
 MandateId = NewType("MandateId", str)
 UseId = NewType("UseId", str)
+BreachId = NewType("BreachId", str)
+ViolationId = NewType("ViolationId", str)
 EventId = NewType("EventId", str)
 Tag = NewType("Tag", str)
 Word = NewType("Word", str)
@@ -131,6 +133,38 @@ class RecipientCategory(StrEnum):
     SOFTWARE_DEVELOPMENT = "software-development"
     AUTHORITY = "authority"
     OTHER = "other"
+
+
+class DocumentKind(StrEnum):
+    """What is published: clause 3, and the wordings on which people consent."""
+
+    PRINCIPLES = "principles"
+    TERMS = "terms"
+    PROCEDURE = "procedure"  # what employees acknowledge, clause 5
+    CONSENT = "consent"
+
+
+class Compatibility(StrEnum):
+    """The outcome of an assessment under GDPR Art. 6(4)."""
+
+    COMPATIBLE = "compatible"
+    INCOMPATIBLE = "incompatible"
+
+
+class BreachNature(StrEnum):
+    """What a breach is of: EDPB Guidelines 9/2022, 17."""
+
+    CONFIDENTIALITY = "confidentiality"
+    INTEGRITY = "integrity"
+    AVAILABILITY = "availability"
+
+
+class BreachRisk(StrEnum):
+    """How a breach may affect people: it decides who is told. GDPR Art. 33(1), 34(1)."""
+
+    UNLIKELY = "unlikely"
+    RISK = "risk"
+    HIGH = "high"
 
 
 class ErasureOutcome(StrEnum):
@@ -276,6 +310,9 @@ def check_language(text: str, field: str) -> str:
     return text
 
 
+# What an order is recorded under when nobody says which terms were in force: no version, in words.
+TERMS_NOT_STATED: Final = Reference("not-stated")
+
 # What stands before the colon of the ledger's own tags.
 OWN_TAGS: Final = frozenset(
     {
@@ -293,6 +330,11 @@ OWN_TAGS: Final = frozenset(
         "restriction",
         "hold",
         "mandate",
+        "document",
+        "employee",
+        "violation",
+        "breach",
+        "purpose",
     }
 )
 
@@ -322,6 +364,31 @@ def recipient_tag(recipient_id: RecipientId) -> Tag:
 
 def order_tag(order_id: OrderId) -> Tag:
     return Tag(f"order:{order_id}")
+
+
+def document_tag(kind: DocumentKind) -> Tag:
+    return Tag(f"document:{kind}")
+
+
+def text_tag(sha256: Sha256Hex) -> Tag:
+    """The tag of the parts of one published text."""
+    return Tag(f"document:{sha256}")
+
+
+def employee_tag(employee_id: ActorId) -> Tag:
+    return Tag(f"employee:{employee_id}")
+
+
+def violation_tag(violation_id: ViolationId) -> Tag:
+    return Tag(f"violation:{violation_id}")
+
+
+def breach_tag(breach_id: BreachId) -> Tag:
+    return Tag(f"breach:{breach_id}")
+
+
+def purpose_tag(purpose: Purpose) -> Tag:
+    return Tag(f"purpose:{purpose}")
 
 
 def case_tag(case_id: CaseId) -> Tag:

@@ -234,6 +234,7 @@ destroy = maker(DestroyKeys, subject_id=MARI, retention_classes=(RetentionClass.
 # --- subjects (clause 0) -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("subject-is-registered-once")
 def test_a_subject_is_registered_once(bench: Bench) -> None:
     registered = SubjectRegistered(subject_id=MARI, role=SubjectRole.CONTROLLER)
     bench.when(register()).then(registered)
@@ -241,23 +242,27 @@ def test_a_subject_is_registered_once(bench: Bench) -> None:
     bench.when(register(role=SubjectRole.PROCESSOR, client_id=CLIENT)).refused(SubjectExists, subject=MARI)
 
 
+@pytest.mark.rule("subject-is-registered-once")
 def test_a_clients_own_person_is_registered_with_whose_person_it_is(bench: Bench) -> None:
     bench.when(register(role=SubjectRole.PROCESSOR, client_id=CLIENT)).then(
         SubjectRegistered(subject_id=MARI, role=SubjectRole.PROCESSOR, client_id=CLIENT)
     )
 
 
+@pytest.mark.rule("subject-is-registered-once")
 @pytest.mark.parametrize("wrong", [{"role": SubjectRole.PROCESSOR}, {"client_id": CLIENT}])
 def test_a_client_is_named_in_the_processor_role_and_only_there(bench: Bench, wrong: dict[str, Any]) -> None:
     bench.when(register(**wrong)).refused(Invalid, field="client_id")
 
 
+@pytest.mark.rule("identifiers-are-sealed")
 def test_an_identifier_is_linked_and_never_stands_in_the_entry(bench: Bench) -> None:
     done = bench.given(register()).when(link())
     done.then(IdentifierLinked(subject_id=MARI, kind=IdentifierKind.EMAIL, value="mari@example.com"))
     assert b"mari@" not in bench.ledger.entry(1)
 
 
+@pytest.mark.rule("identifiers-are-sealed")
 @pytest.mark.parametrize(
     ("length", "taken"), [(0, False), (1, True), (MAX_IDENTIFIER, True), (MAX_IDENTIFIER + 1, False)]
 )
@@ -296,30 +301,36 @@ def given_consent(**changes: Any) -> ConsentGiven:
     return ConsentGiven(**usual | changes)
 
 
+@pytest.mark.rule("consent-is-specific")
 def test_a_consent_is_recorded_with_the_exact_text_that_was_shown(bench: Bench) -> None:
     bench.given(register()).when(consent(fields=("given-name", "email", "email"))).then(given_consent())
 
 
+@pytest.mark.rule("consent-is-specific")
 def test_a_consent_is_recorded_once(bench: Bench) -> None:
     bench.given(register(), consent()).when(consent()).refused(ConsentExists, consent=CONSENT)
 
 
+@pytest.mark.rule("consent-is-specific")
 def test_a_consent_for_nothing_named_is_refused(bench: Bench) -> None:
     bench.given(register()).when(consent(fields=())).refused(Invalid, field="fields")
 
 
+@pytest.mark.rule("withdrawal-is-easy")
 def test_a_withdrawal_asks_for_nothing_more_than_which_consent(bench: Bench) -> None:
     bench.given(register(), consent()).when(withdraw(), by=SUPPORT).then(
         ConsentWithdrawn(consent_id=CONSENT, subject_id=MARI, channel=Channel.PHONE)
     )
 
 
+@pytest.mark.rule("withdrawal-is-easy")
 def test_a_withdrawn_consent_cannot_be_withdrawn_again_or_given_again(bench: Bench) -> None:
     bench.given(register(), consent(), withdraw())
     bench.when(withdraw()).refused(ConsentNotLive, consent=CONSENT)
     bench.when(consent()).refused(ConsentExists, consent=CONSENT)
 
 
+@pytest.mark.rule("withdrawal-is-easy")
 def test_only_a_consent_of_this_subject_can_be_withdrawn(bench: Bench) -> None:
     bench.given(register(), register(subject_id=JAAN), consent())
     bench.when(withdraw(consent_id=OTHER_CONSENT)).refused(ConsentUnknown, consent=OTHER_CONSENT, subject=MARI)
@@ -341,12 +352,14 @@ def collected(values: dict[str, Any], **changes: Any) -> PersonalDataCollected:
     return PersonalDataCollected(**usual | changes)
 
 
+@pytest.mark.rule("data-names-its-source")
 def test_data_is_collected_with_its_purpose_basis_and_source(bench: Bench) -> None:
     values = {"email": "mari@example.com", "address": {"street": "Pikk 1", "lines": ["a", None, 2, True]}, "age": 30}
     bench.given(register()).when(collect(values=values)).then(collected(values))
     assert b"Pikk" not in bench.ledger.entry(1)
 
 
+@pytest.mark.rule("data-names-its-source")
 @pytest.mark.parametrize("source", [SourceKind.PUBLIC_REGISTER, SourceKind.ISSUER])
 def test_data_from_elsewhere_names_where_it_comes_from(bench: Bench, source: SourceKind) -> None:
     bench.given(register()).when(collect(source=source)).refused(Invalid, field="source_reference")
@@ -410,6 +423,7 @@ def corrected(**changes: Any) -> DataCorrected:
     return DataCorrected(**usual | changes)
 
 
+@pytest.mark.rule("correction-sees-the-last-version")
 def test_a_correction_replaces_the_version_that_the_corrector_saw(bench: Bench) -> None:
     yesterday = START - timedelta(days=1)
     bench.given(register(), collect()).when(correct(valid_from=yesterday)).then(corrected(valid_from=yesterday))
@@ -417,6 +431,7 @@ def test_a_correction_replaces_the_version_that_the_corrector_saw(bench: Bench) 
     bench.when(correct(expected_version=2, value="third")).then(corrected(replaces=2, values={"email": "third"}))
 
 
+@pytest.mark.rule("correction-sees-the-last-version")
 def test_a_correction_of_another_field_is_no_conflict(bench: Bench) -> None:
     bench.given(register(), collect(values={"email": "a", "phone": "b"}), correct())
     bench.when(correct(field="phone", value="c")).then(corrected(field="phone", values={"phone": "c"}))
@@ -427,6 +442,7 @@ def test_a_correction_stays_in_the_retention_class_of_the_field(bench: Bench) ->
     bench.when(correct()).then(corrected(retention_class=RetentionClass.MARKETING))
 
 
+@pytest.mark.rule("correction-sees-the-last-version")
 def test_only_a_field_that_is_recorded_can_be_corrected(bench: Bench) -> None:
     bench.given(register(), collect(), decide(), destroy())
     bench.when(correct(field="phone")).refused(FieldUnknown, subject=MARI, field="phone")
@@ -479,17 +495,20 @@ def test_a_disclosure_is_requested_once(bench: Bench) -> None:
     bench.when(request()).refused(DisclosureExists, disclosure=DISCLOSURE)
 
 
+@pytest.mark.rule("disclosure-needs-law-or-permission")
 @pytest.mark.parametrize("basis", [LegalBasis.CONTRACT, LegalBasis.LEGITIMATE_INTEREST])
 def test_a_disclosure_rests_on_law_or_on_consent_and_nothing_else(bench: Bench, basis: LegalBasis) -> None:
     bench.given(register()).when(request(basis=basis)).refused(Invalid, field="basis")
 
 
+@pytest.mark.rule("disclosure-needs-law-or-permission")
 def test_a_disclosure_by_law_names_the_statute_and_one_by_consent_does_not(bench: Bench) -> None:
     bench.given(register()).when(by_law(statute=None)).refused(Invalid, field="statute")
     bench.when(request(statute=STATUTE)).refused(Invalid, field="statute")
     bench.when(by_law()).then(requested(purpose=Purpose.LEGAL, basis=LegalBasis.LEGAL_OBLIGATION, statute=STATUTE))
 
 
+@pytest.mark.rule("disclosure-needs-law-or-permission")
 def test_a_disclosure_names_its_fields(bench: Bench) -> None:
     bench.given(register()).when(request(fields=())).refused(Invalid, field="fields")
 
@@ -509,6 +528,7 @@ def test_the_life_of_an_authorization_is_a_setting(make_bench: MakeBench) -> Non
     bench.when(transmit()).refused(TokenExpired, voided("token-expired"), disclosure=DISCLOSURE)
 
 
+@pytest.mark.rule("disclosure-needs-live-consent")
 def test_disclosure_without_consent_is_refused_and_the_refusal_is_kept(bench: Bench) -> None:
     bench.given(register(), request())
     bench.when(authorize()).refused(
@@ -517,6 +537,7 @@ def test_disclosure_without_consent_is_refused_and_the_refusal_is_kept(bench: Be
     bench.when(authorize()).refused(DisclosureState, state="refused", needed="requested")
 
 
+@pytest.mark.rule("disclosure-needs-live-consent")
 @pytest.mark.parametrize(
     "other",
     [
@@ -533,12 +554,14 @@ def test_a_consent_for_something_else_permits_nothing(bench: Bench, other: dict[
     bench.when(authorize()).refused(ConsentMissing, refused("consent-missing"))
 
 
+@pytest.mark.rule("disclosure-needs-live-consent")
 def test_two_consents_that_cover_the_fields_only_together_permit_nothing(bench: Bench) -> None:
     bench.given(register(), consent(fields=("email",)), consent(consent_id=OTHER_CONSENT, fields=("phone",)))
     bench.given(request(fields=("email", "phone")))
     bench.when(authorize()).refused(ConsentMissing, refused("consent-missing"))
 
 
+@pytest.mark.rule("disclosure-needs-live-consent")
 def test_a_withdrawn_consent_permits_nothing(bench: Bench) -> None:
     bench.given(register(), consent(), withdraw(), request())
     bench.when(authorize()).refused(ConsentMissing, refused("consent-missing"))
@@ -557,23 +580,27 @@ def test_a_second_consent_permits_what_the_withdrawn_one_did(bench: Bench) -> No
     )
 
 
+@pytest.mark.rule("withdrawal-voids-authorization")
 def test_a_withdrawal_in_between_voids_the_token_and_is_recorded(bench: Bench) -> None:
     bench.given(register(), consent(), request(), authorize(), withdraw())
     bench.when(transmit()).refused(ConsentMissing, voided("consent-missing"), subject=MARI, recipient=RECIPIENT)
     bench.when(transmit()).refused(DisclosureState, state="voided", needed="authorized")
 
 
+@pytest.mark.rule("withdrawal-voids-authorization")
 def test_consent_given_anew_does_not_revive_an_authorization_that_a_withdrawal_voided(bench: Bench) -> None:
     bench.given(register(), consent(), request(), authorize(), withdraw(), consent(consent_id=OTHER_CONSENT))
     bench.when(transmit()).refused(ConsentMissing, voided("consent-missing"), subject=MARI, recipient=RECIPIENT)
 
 
+@pytest.mark.rule("authorization-is-used-once")
 def test_a_token_is_used_once(bench: Bench) -> None:
     bench.given(register(), consent(), request(), authorize(), transmit())
     bench.when(transmit()).refused(DisclosureState, disclosure=DISCLOSURE, state="transmitted", needed="authorized")
     bench.when(authorize()).refused(DisclosureState, state="transmitted", needed="requested")
 
 
+@pytest.mark.rule("authorization-is-used-once")
 def test_a_token_that_comes_late_is_voided_and_that_is_recorded(bench: Bench) -> None:
     bench.given(register(), consent(), request(), authorize())
     bench.clock.forward(minutes=15)
@@ -584,6 +611,7 @@ def test_a_token_that_comes_late_is_voided_and_that_is_recorded(bench: Bench) ->
     bench.when(transmit()).refused(DisclosureState, state="voided")
 
 
+@pytest.mark.rule("authorization-is-used-once")
 @pytest.mark.parametrize("token", ["", "another token", TOKEN + " ", TOKEN_SHA256, "ä"])
 def test_another_token_transmits_nothing_and_uses_nothing_up(bench: Bench, token: str) -> None:
     bench.given(register(), consent(), request(), authorize())
@@ -591,12 +619,14 @@ def test_another_token_transmits_nothing_and_uses_nothing_up(bench: Bench, token
     bench.when(transmit()).then(TRANSMITTED)
 
 
+@pytest.mark.rule("transmission-is-what-was-authorized")
 def test_the_authorized_recipient_and_no_other_is_given_the_fields(bench: Bench) -> None:
     bench.given(register(), consent(), consent(consent_id=OTHER_CONSENT, recipient_id=OTHER_RECIPIENT), request())
     bench.given(authorize())
     bench.when(transmit(recipient_id=OTHER_RECIPIENT)).refused(RecipientMismatch, disclosure=DISCLOSURE)
 
 
+@pytest.mark.rule("transmission-is-what-was-authorized")
 def test_the_authorized_fields_and_no_others_are_given(bench: Bench) -> None:
     bench.given(register(), consent(), request(fields=("email", "given-name")), authorize())
     bench.when(transmit(fields=("email", "phone"))).refused(FieldsMismatch, disclosure=DISCLOSURE, fields="phone")
@@ -604,6 +634,7 @@ def test_the_authorized_fields_and_no_others_are_given(bench: Bench) -> None:
     bench.when(transmit(fields=("email",))).then(TRANSMITTED)
 
 
+@pytest.mark.rule("disclosure-steps-in-order")
 @pytest.mark.parametrize("make", [authorize, refuse, void, transmit], ids=lambda make: make().NAME)
 def test_a_disclosure_nobody_asked_for_or_of_another_subject_is_unknown(bench: Bench, make: CommandMaker) -> None:
     bench.given(register(), register(subject_id=JAAN))
@@ -612,6 +643,7 @@ def test_a_disclosure_nobody_asked_for_or_of_another_subject_is_unknown(bench: B
     bench.when(make(subject_id=JAAN)).refused(DisclosureUnknown, disclosure=DISCLOSURE, subject=JAAN)
 
 
+@pytest.mark.rule("disclosure-steps-in-order")
 @pytest.mark.parametrize(
     ("before", "states"),
     [
@@ -641,6 +673,7 @@ def test_each_step_of_a_disclosure_needs_the_one_before(
             bench.when(make()).refused(DisclosureState, disclosure=DISCLOSURE, state=state)
 
 
+@pytest.mark.rule("disclosure-by-law-needs-the-officer")
 def test_a_disclosure_by_law_needs_the_officer_and_no_consent(bench: Bench) -> None:
     bench.given(register(), by_law())
     for role in Role:
@@ -655,6 +688,7 @@ def test_a_disclosure_by_law_needs_the_officer_and_no_consent(bench: Bench) -> N
     bench.when(transmit(), by=SUPPORT).then(TRANSMITTED)
 
 
+@pytest.mark.rule("disclosure-by-law-needs-the-officer")
 def test_a_withdrawal_does_not_block_a_disclosure_by_law(bench: Bench) -> None:
     bench.given(register(), consent(), by_law(), authorize(), withdraw())
     bench.when(transmit()).then(TRANSMITTED)
@@ -680,6 +714,7 @@ def ordered(**changes: Any) -> OrderRecorded:
     return OrderRecorded(**usual | changes)
 
 
+@pytest.mark.rule("order-is-kept-to-the-byte")
 def test_an_order_is_kept_as_its_exact_bytes(bench: Bench) -> None:
     order_bytes = b"From: mari\r\n\r\nPay\x00\xff"
     done = bench.given(register()).when(order(file_name="tellimus \u00f5.eml", authentication="dkim-pass"))
@@ -687,10 +722,12 @@ def test_an_order_is_kept_as_its_exact_bytes(bench: Bench) -> None:
     assert b"mari\r\n" not in bench.ledger.entry(1)
 
 
+@pytest.mark.rule("order-is-recorded-once")
 def test_an_order_is_recorded_once(bench: Bench) -> None:
     bench.given(register(), order()).when(order(content=b"another")).refused(OrderExists, order=ORDER)
 
 
+@pytest.mark.rule("order-is-kept-to-the-byte")
 @pytest.mark.parametrize(("size", "taken"), [(0, False), (1, True), (1_000, True), (1_001, False)])
 @pytest.mark.parametrize("make", [order, amend], ids=["order", "amend"])
 def test_an_order_has_at_least_one_byte_and_at_most_the_limit(
@@ -764,6 +801,7 @@ AMENDED = OrderAmended(
 )
 
 
+@pytest.mark.rule("order-standing-decides")
 @pytest.mark.parametrize(
     ("before", "standing", "allowed"),
     [
@@ -793,11 +831,13 @@ def test_where_an_order_stands_decides_what_may_follow(
             bench.when(make()).refused(OrderState, order=ORDER, state=standing, wanted=wanted)
 
 
+@pytest.mark.rule("order-standing-decides")
 @pytest.mark.parametrize("make", [amend, cancel, execute, confirm, dispute, resolve], ids=lambda make: make().NAME)
 def test_an_order_nobody_recorded_is_unknown(bench: Bench, make: CommandMaker) -> None:
     bench.given(register()).when(make()).refused(OrderUnknown, order=ORDER)
 
 
+@pytest.mark.rule("transaction-is-linked-once")
 def test_a_transaction_is_linked_once(bench: Bench) -> None:
     bench.given(register(), order(), execute())
     bench.when(execute()).refused(TransactionExists, order=ORDER, reference="T-1")
@@ -805,6 +845,7 @@ def test_a_transaction_is_linked_once(bench: Bench) -> None:
     bench.when(execute(transactions=())).refused(Invalid, field="transactions")
 
 
+@pytest.mark.rule("only-an-open-case-is-resolved")
 def test_an_order_may_be_disputed_and_resolved_whatever_its_standing(make_bench: MakeBench) -> None:
     for before in ((), (execute,), (execute, confirm), (cancel,)):
         bench = make_bench().given(register(), order(), *(make() for make in before))
@@ -832,6 +873,7 @@ def test_an_order_may_be_disputed_and_resolved_whatever_its_standing(make_bench:
         bench.when(resolve()).refused(CaseUnknown, case=CASE, order=ORDER)
 
 
+@pytest.mark.rule("only-an-open-case-is-resolved")
 def test_only_a_case_that_was_opened_can_be_resolved(bench: Bench) -> None:
     bench.given(register(), order(), dispute())
     bench.when(resolve(case_id=an_id("another case"))).refused(CaseUnknown, order=ORDER)
@@ -840,6 +882,7 @@ def test_only_a_case_that_was_opened_can_be_resolved(bench: Bench) -> None:
 # --- erasure (GDPR Art. 17) --------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("erasure-is-decided-per-class")
 def test_erasure_is_decided_for_each_class_with_its_ground(bench: Bench) -> None:
     bench.given(register()).when(decide()).then(ErasureDecided(subject_id=MARI, decisions=(ERASED, KEPT)))
 
@@ -849,6 +892,7 @@ def changed(decision: ClassDecision, **changes: Any) -> ClassDecision:
     return ClassDecision(**usual | changes)
 
 
+@pytest.mark.rule("erasure-is-decided-per-class")
 @pytest.mark.parametrize(
     "decisions",
     [
@@ -888,6 +932,7 @@ def test_erasing_one_subject_leaves_the_other(bench: Bench) -> None:
     assert bench.ledger.open(3).values == {"email": "mari@example.com"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.rule("only-what-was-decided-is-erased")
 def test_nothing_is_destroyed_that_was_not_decided(bench: Bench) -> None:
     bench.given(register(), collect())
     bench.when(destroy()).refused(ErasureUndecided, subject=MARI, retention_class=RetentionClass.CONTRACT)
@@ -898,6 +943,7 @@ def test_nothing_is_destroyed_that_was_not_decided(bench: Bench) -> None:
     bench.when(destroy(retention_classes=())).refused(Invalid, field="retention_classes")
 
 
+@pytest.mark.rule("only-what-was-decided-is-erased")
 def test_the_last_decision_about_a_class_is_the_one_that_counts(bench: Bench) -> None:
     bench.given(register(), collect(), decide())
     bench.given(decide(decisions=(changed(KEPT, retention_class=RetentionClass.CONTRACT),)))
@@ -935,6 +981,7 @@ WRONG_BY_FIELD: dict[str, list[Any]] = {
     ],
     "language": ["", "estonian!", "e", "et_EE", 7],
     "text": ["a\x00", "\ud800", 7],
+    "count": [True, "7", 1.5, None],
     "words": ["email", ("Email",), ("",), (7,), 7],
 }
 KIND_BY_FIELD: dict[str, str] = {
@@ -1044,6 +1091,7 @@ def subclasses(kind: type) -> set[Any]:
 ROUNDS = 50
 
 
+@pytest.mark.rule("withdrawal-voids-authorization")
 def test_a_withdrawal_and_a_transmission_that_race_have_one_order(bench: Bench) -> None:
     outcomes = set()
     for number in range(ROUNDS):
@@ -1138,6 +1186,7 @@ def test_data_collected_by_another_process_after_an_erasure_is_kept(bench: Bench
     assert bench.ledger.open(receipt.index).values == {"email": "third"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.rule("only-what-was-decided-is-erased")
 def test_a_decision_to_erase_says_nothing_of_data_collected_after_it_was_carried_out(bench: Bench) -> None:
     bench.given(register(), collect(), decide(), destroy(), collect(values={"email": "new"}))
     bench.when(destroy()).refused(ErasureUndecided, subject=MARI, retention_class="contract")
@@ -1145,6 +1194,7 @@ def test_a_decision_to_erase_says_nothing_of_data_collected_after_it_was_carried
     assert bench.ledger.open(bench.ledger.size() - 4).values == {"email": Withheld.ERASED}  # type: ignore[attr-defined]
 
 
+@pytest.mark.rule("correction-sees-the-last-version")
 def test_two_corrections_of_one_field_that_race_have_one_winner(bench: Bench) -> None:
     bench.given(register(), collect())
     version = 1
@@ -1156,6 +1206,7 @@ def test_two_corrections_of_one_field_that_race_have_one_winner(bench: Bench) ->
     check_ledger(bench.ledger, 22)
 
 
+@pytest.mark.rule("order-standing-decides")
 def test_an_order_that_is_executed_and_cancelled_at_once_is_one_of_them(bench: Bench) -> None:
     bench.given(register())
     for number in range(ROUNDS):

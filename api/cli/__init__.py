@@ -2,7 +2,7 @@
 
 One file a capability: setup (init, new-id), keys (key, rotate-key), recording (register, record, commands), orders
 (record-order), people (state, lookup), requests (requests, holds, quarantine, retention, answer, export), history
-(history, replay), evidence (prove, index), audit (verify, checkpoint, rebuild), publish (export-log, receipt, audit),
+(history, replay), explain, evidence (prove, index), audit (verify, checkpoint, rebuild), publish (export-log, receipt, audit),
 accuse, witness (witness, cosign), copy, duties (tick), demo. A door knows no rules: it builds commands, and shows what
 the ledger answers.
 """
@@ -25,6 +25,7 @@ from api.cli import (
     demo,
     duties,
     evidence,
+    explain,
     history,
     keys,
     orders,
@@ -118,8 +119,8 @@ def _program(
 
 
 _CAPABILITIES = (
-    setup, keys, recording, orders, people, requests, history, evidence, audit, publish, accuse, witness, copy, duties,
-    demo,
+    setup, keys, recording, orders, people, requests, history, explain, evidence, audit, publish, accuse, witness, copy,
+    duties, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

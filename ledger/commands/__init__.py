@@ -8,7 +8,18 @@ from ledger.commands.accuracy import (
     RejectCorrection,
     RestrictProcessing,
 )
-from ledger.commands.consent import GiveConsent, WithdrawConsent
+from ledger.commands.breach import (
+    AssessBreach,
+    CloseBreach,
+    ConfirmBreach,
+    NotifyAuthority,
+    NotifySubjects,
+    SuspectBreach,
+)
+from ledger.commands.consent import (
+    GiveConsent,
+    WithdrawConsent,
+)
 from ledger.commands.disclosure import (
     AuthorizeDisclosure,
     RefuseDisclosure,
@@ -16,7 +27,23 @@ from ledger.commands.disclosure import (
     TransmitDisclosure,
     VoidDisclosure,
 )
-from ledger.commands.erasure import DecideErasure, DestroyKeys
+from ledger.commands.document import (
+    AcceptTerms,
+    PresentDocument,
+    PublishDocument,
+)
+from ledger.commands.employee import (
+    AcknowledgeConfidentiality,
+    LapseAcknowledgement,
+    OffboardEmployee,
+    OnboardEmployee,
+    ReportViolation,
+    ResolveViolation,
+)
+from ledger.commands.erasure import (
+    DecideErasure,
+    DestroyKeys,
+)
 from ledger.commands.hold import (
     PlaceHold,
     ReleaseHold,
@@ -25,6 +52,10 @@ from ledger.commands.hold import (
 from ledger.commands.mandate import (
     GiveMandate,
     RevokeMandate,
+)
+from ledger.commands.merge import (
+    MergeSubjects,
+    UnmergeSubjects,
 )
 from ledger.commands.order import (
     AmendOrder,
@@ -38,8 +69,13 @@ from ledger.commands.order import (
     ResolveDispute,
     UseOrder,
 )
-from ledger.commands.personal_data import CollectData, CorrectData
-from ledger.commands.policy import AdoptPolicy
+from ledger.commands.personal_data import (
+    CollectData,
+    CorrectData,
+)
+from ledger.commands.policy import (
+    AdoptPolicy,
+)
 from ledger.commands.request import (
     DeliverAnswer,
     ExtendDeadline,
@@ -55,15 +91,28 @@ from ledger.commands.retention import (
     ExpireRetention,
     ResumeRelationship,
 )
-from ledger.commands.subject import LinkIdentifier, RegisterSubject
+from ledger.commands.subject import (
+    LinkIdentifier,
+    RegisterSubject,
+)
+from ledger.commands.use import (
+    AssessPurposeChange,
+    UseData,
+)
 
 __all__ = [
+    "AcceptTerms",
+    "AcknowledgeConfidentiality",
     "AdoptPolicy",
     "AmendOrder",
+    "AssessBreach",
+    "AssessPurposeChange",
     "AttachStatement",
     "AuthorizeDisclosure",
     "CancelOrder",
+    "CloseBreach",
     "CollectData",
+    "ConfirmBreach",
     "ConfirmOrder",
     "CorrectData",
     "DecideErasure",
@@ -78,12 +127,20 @@ __all__ = [
     "FulfilRequest",
     "GiveConsent",
     "GiveMandate",
+    "LapseAcknowledgement",
     "LiftRestriction",
     "LinkIdentifier",
+    "MergeSubjects",
     "MissDeadline",
     "NotifyAddress",
+    "NotifyAuthority",
+    "NotifySubjects",
+    "OffboardEmployee",
+    "OnboardEmployee",
     "PlaceHold",
+    "PresentDocument",
     "ProposeCorrection",
+    "PublishDocument",
     "ReceiveRequest",
     "RecordOrder",
     "RefuseDisclosure",
@@ -93,13 +150,18 @@ __all__ = [
     "RejectOrder",
     "ReleaseHold",
     "ReleaseOrder",
+    "ReportViolation",
     "RequestDisclosure",
     "ResolveDispute",
+    "ResolveViolation",
     "RestrictProcessing",
     "ResumeRelationship",
     "ReviewHold",
     "RevokeMandate",
+    "SuspectBreach",
     "TransmitDisclosure",
+    "UnmergeSubjects",
+    "UseData",
     "UseOrder",
     "VerifyIdentity",
     "VoidDisclosure",

@@ -68,6 +68,20 @@ REJECTED_ON_EVIDENCE = rule(
     source="GDPR Art. 5(2), 12(4), 16",
     refusals=(ProposalUnknown,),
 )
+STATEMENT_STANDS = rule(
+    "statement-stands-with-its-field",
+    clause="8-9",
+    promise="A person's own statement is kept with the field that it is about, sealed as the field is",
+    source="GDPR Art. 16",
+    refusals=(FieldUnknown, Invalid),
+)
+RESTRICTED_ON_A_GROUND = rule(
+    "restriction-has-a-ground",
+    clause="8-9",
+    promise="Processing is restricted on a ground of the law; one for contested accuracy starts with a proposal",
+    source="GDPR Art. 18(1)",
+    refusals=(RestrictionExists, Invalid),
+)
 BOTH_ADDRESSES = rule(
     "both-addresses-are-told",
     clause="8-9",
@@ -166,6 +180,7 @@ class AttachStatement(Command, frozen=True):
 
     NAME: ClassVar[str] = "attach-statement"
     RECORDS = (StatementAttached,)
+    RULES = (STATEMENT_STANDS,)
     subject_id: SubjectId
     field: Word
     statement: str
@@ -195,6 +210,7 @@ class RestrictProcessing(Command, frozen=True):
 
     NAME: ClassVar[str] = "restrict-processing"
     RECORDS = (ProcessingRestricted,)
+    RULES = (RESTRICTED_ON_A_GROUND,)
     restriction_id: RestrictionId
     subject_id: SubjectId
     ground: RestrictionGround

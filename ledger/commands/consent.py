@@ -6,12 +6,24 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
-from ledger.errors import ConsentExists, ConsentNotLive, ConsentUnknown, Invalid
+from ledger.errors import (
+    ConsentExists,
+    ConsentNotLive,
+    ConsentUnknown,
+    DocumentNotInForce,
+    DocumentUnknown,
+    Invalid,
+    SubjectUnknown,
+)
 from ledger.events import ConsentGiven, ConsentWithdrawn
+from ledger.rule import rule
+from ledger.state.document import publications, published, versions
+from ledger.state.merge import merges, person_tags
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
     Channel,
     ConsentId,
+    DocumentKind,
     Language,
     Purpose,
     RecipientId,
@@ -20,7 +32,28 @@ from ledger.vocabulary import (
     Word,
     consent_tag,
     recipient_tag,
-    subject_tag,
+)
+
+CONSENT_IS_SPECIFIC = rule(
+    "consent-is-specific",
+    clause="6",
+    promise="A consent names its purpose, recipient and fields, and stands once, of a person who is registered",
+    source="GDPR Art. 4(11), 7(1)",
+    refusals=(SubjectUnknown, ConsentExists, Invalid),
+)
+CONSENT_TO_A_WORDING = rule(
+    "consent-binds-to-exact-text",
+    clause="3",
+    promise="A consent is to the exact text and language of a wording in force, once wordings are published",
+    source="GDPR Art. 7(1)",
+    refusals=(DocumentUnknown, DocumentNotInForce),
+)
+WITHDRAWAL_IS_EASY = rule(
+    "withdrawal-is-easy",
+    clause="6",
+    promise="Withdrawing a live consent asks for nothing more than which one, by any channel, and holds from there on",
+    source="GDPR Art. 7(3)",
+    refusals=(ConsentUnknown, ConsentNotLive),
 )
 
 
@@ -29,6 +62,8 @@ class GiveConsent(Command, frozen=True):
     """Record that a subject agreed to exactly this. `text_sha256` is of the text that was shown, byte for byte."""
 
     NAME: ClassVar[str] = "give-consent"
+    RECORDS = (ConsentGiven,)
+    RULES = (CONSENT_IS_SPECIFIC, CONSENT_TO_A_WORDING)
     consent_id: ConsentId
     subject_id: SubjectId
     purpose: Purpose
@@ -39,7 +74,12 @@ class GiveConsent(Command, frozen=True):
     recipient_id: RecipientId | None = None
 
     def boundary(self) -> Boundary:
-        return (*registration(self.subject_id), selector(ConsentGiven, tags=[consent_tag(self.consent_id)]))
+        return (
+            *registration(self.subject_id),
+            selector(ConsentGiven, tags=[consent_tag(self.consent_id)]),
+            *merges(self.subject_id),
+            *publications(DocumentKind.CONSENT),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         registered(past, self.subject_id)
@@ -48,6 +88,13 @@ class GiveConsent(Command, frozen=True):
         # GDPR Art. 4(11): consent is specific. A consent for nothing named permits nothing.
         if not self.fields:
             raise Invalid("fields", "names at least one field")
+        # From the first wording that is published on, a consent is to one of them. Nobody agrees to what will be.
+        if any(wordings := versions(past, DocumentKind.CONSENT)):
+            wording = published(past, DocumentKind.CONSENT, self.text_sha256, self.language)
+            if wording.effective_at > context.now:
+                raise DocumentNotInForce(
+                    kind=DocumentKind.CONSENT, version=wording.version, in_force=f"one of {len(wordings)} others"
+                )
         event = ConsentGiven(
             consent_id=self.consent_id,
             subject_id=self.subject_id,
@@ -59,7 +106,7 @@ class GiveConsent(Command, frozen=True):
             channel=self.channel,
         )
         recipient = [recipient_tag(self.recipient_id)] if self.recipient_id else []
-        return [Fact(event, [consent_tag(self.consent_id), subject_tag(self.subject_id), *recipient])]
+        return [Fact(event, [consent_tag(self.consent_id), *person_tags(past, self.subject_id), *recipient])]
 
 
 @command
@@ -67,12 +114,17 @@ class WithdrawConsent(Command, frozen=True):
     """Record a withdrawal; it holds from its place in the log on."""
 
     NAME: ClassVar[str] = "withdraw-consent"
+    RECORDS = (ConsentWithdrawn,)
+    RULES = (WITHDRAWAL_IS_EASY,)
     consent_id: ConsentId
     subject_id: SubjectId
     channel: Channel
 
     def boundary(self) -> Boundary:
-        return (selector(ConsentGiven, ConsentWithdrawn, tags=[consent_tag(self.consent_id)]),)
+        return (
+            selector(ConsentGiven, ConsentWithdrawn, tags=[consent_tag(self.consent_id)]),
+            *merges(self.subject_id),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         given = past.last(ConsentGiven)
@@ -83,4 +135,4 @@ class WithdrawConsent(Command, frozen=True):
         # GDPR Art. 7(3): withdrawing is as easy as giving. Nothing more is asked for.
         event = ConsentWithdrawn(consent_id=self.consent_id, subject_id=self.subject_id, channel=self.channel)
         recipient = [recipient_tag(given.recipient_id)] if given.recipient_id else []
-        return [Fact(event, [consent_tag(self.consent_id), subject_tag(self.subject_id), *recipient])]
+        return [Fact(event, [consent_tag(self.consent_id), *person_tags(past, self.subject_id), *recipient])]

@@ -18,10 +18,13 @@ from ledger.errors import (
     ApproverMissing,
     ConsentMissing,
     DisclosureExists,
+    DisclosureState,
+    DisclosureUnknown,
     FieldsMismatch,
     Invalid,
     RecipientMismatch,
     Refused,
+    SubjectUnknown,
     TokenExpired,
     TokenWrong,
 )
@@ -33,6 +36,7 @@ from ledger.events import (
     DisclosureVoided,
     Statute,
 )
+from ledger.rule import rule
 from ledger.state.consent import consents, permission, still_permits
 from ledger.state.disclosure import Disclosure, Stage, disclosure, steps
 from ledger.state.subject import registered, registration
@@ -53,12 +57,64 @@ from ledger.vocabulary import (
     subject_tag,
 )
 
+LAW_OR_PERMISSION = rule(
+    "disclosure-needs-law-or-permission",
+    clause="6",
+    promise="Nothing is asked for on another basis than law, with its statute, or consent, and only named fields",
+    source="GDPR Art. 6(1)(a), 6(1)(c)",
+    refusals=(SubjectUnknown, DisclosureExists, Invalid),
+)
+LIVE_CONSENT = rule(
+    "disclosure-needs-live-consent",
+    clause="6",
+    promise="By permission needs a consent that is live for exactly this recipient, purpose and these fields",
+    source="GDPR Art. 6(1)(a), 7",
+    refusals=(ConsentMissing,),
+)
+BY_LAW = rule(
+    "disclosure-by-law-needs-the-officer",
+    clause="6",
+    promise="By law needs the officer's approval; no consent is needed, and no withdrawal blocks it",
+    source="GDPR Art. 6(1)(c)",
+    refusals=(ApproverMissing,),
+)
+STEPS_IN_ORDER = rule(
+    "disclosure-steps-in-order",
+    clause="6",
+    promise="Each step of a disclosure needs the one before it, of the same disclosure and person",
+    source="GDPR Art. 5(2)",
+    refusals=(DisclosureUnknown, DisclosureState),
+)
+TOKEN_ONCE = rule(
+    "authorization-is-used-once",
+    clause="6",
+    promise="An authorization is a token for one use, within minutes, by whoever holds it",
+    source="GDPR Art. 5(1)(f)",
+    refusals=(TokenWrong, TokenExpired, DisclosureState),
+)
+EXACTLY_AUTHORIZED = rule(
+    "transmission-is-what-was-authorized",
+    clause="6",
+    promise="What is transmitted are the fields that were authorized, to the recipient they were authorized for",
+    source="GDPR Art. 5(1)(b), 5(1)(c)",
+    refusals=(RecipientMismatch, FieldsMismatch),
+)
+WITHDRAWAL_VOIDS = rule(
+    "withdrawal-voids-authorization",
+    clause="6",
+    promise="A withdrawal between authorization and transmission voids the token, also if consent is given anew",
+    source="GDPR Art. 7(3)",
+    refusals=(ConsentMissing,),
+)
+
 
 @command
 class RequestDisclosure(Command, frozen=True):
     """Record that somebody asks for named fields of a subject, for which purpose and on which basis."""
 
     NAME: ClassVar[str] = "request-disclosure"
+    RECORDS = (DisclosureRequested,)
+    RULES = (LAW_OR_PERMISSION,)
     disclosure_id: DisclosureId
     subject_id: SubjectId
     recipient_id: RecipientId
@@ -98,7 +154,9 @@ class AuthorizeDisclosure(Command, frozen=True):
     """Decide a request. Without a live consent, or the officer's approval for one by law, the refusal is recorded."""
 
     NAME: ClassVar[str] = "authorize-disclosure"
+    RECORDS = (DisclosureAuthorized,)
     KEEPS = (DisclosureRefused,)
+    RULES = (LIVE_CONSENT, BY_LAW, STEPS_IN_ORDER)
     disclosure_id: DisclosureId
     subject_id: SubjectId
     token_sha256: Sha256Hex
@@ -125,6 +183,8 @@ class RefuseDisclosure(Command, frozen=True):
     """Say no to a request, whatever the basis would allow."""
 
     NAME: ClassVar[str] = "refuse-disclosure"
+    RECORDS = (DisclosureRefused,)
+    RULES = (STEPS_IN_ORDER,)
     disclosure_id: DisclosureId
     subject_id: SubjectId
     reason: Word
@@ -143,7 +203,9 @@ class TransmitDisclosure(Command, frozen=True):
     """Record that the fields go to the recipient now. The token is used up; without it nothing may leave."""
 
     NAME: ClassVar[str] = "transmit-disclosure"
+    RECORDS = (DisclosureTransmitted,)
     KEEPS = (DisclosureVoided,)
+    RULES = (TOKEN_ONCE, EXACTLY_AUTHORIZED, WITHDRAWAL_VOIDS, STEPS_IN_ORDER)
     disclosure_id: DisclosureId
     subject_id: SubjectId
     recipient_id: RecipientId
@@ -185,6 +247,8 @@ class VoidDisclosure(Command, frozen=True):
     """Take back an authorization that was not used."""
 
     NAME: ClassVar[str] = "void-disclosure"
+    RECORDS = (DisclosureVoided,)
+    RULES = (STEPS_IN_ORDER,)
     disclosure_id: DisclosureId
     subject_id: SubjectId
     reason: Word

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
-from ledger.errors import ErasureUndecided, Invalid, KeptByLaw, UnderHold
+from ledger.errors import ErasureUndecided, Invalid, KeptByLaw, SubjectUnknown, UnderHold
 from ledger.events import ClassDecision, ErasureDecided, ErasureDeferred, KeyDestroyed, PersonalDataErased
 from ledger.rule import rule
 from ledger.state.erasure import destruction, open_decisions
@@ -20,13 +20,6 @@ from ledger.state.retention import check_not_kept_by_law, everything
 from ledger.state.subject import registered
 from ledger.vocabulary import ErasureOutcome, HoldId, RetentionClass, SubjectId, Word, subject_tag
 
-DECIDED_FIRST = rule(
-    "erasure-is-decided",
-    clause="erasure",
-    promise="Each class is decided: erased, or kept on a ground and until a day; only what is decided is erased",
-    source="GDPR Art. 12(4), 17(1), 17(3)",
-    refusals=(ErasureUndecided,),
-)
 LAW_KEEPS = rule(
     "law-keeps",
     clause="erasure",
@@ -42,6 +35,21 @@ HOLD_DEFERS = rule(
     refusals=(UnderHold,),
 )
 
+DECIDED_WITH_GROUND = rule(
+    "erasure-is-decided-per-class",
+    clause="erasure",
+    promise="An erasure is decided for each retention class; what is kept has a ground and an end",
+    source="GDPR Art. 12(4), 17(3)",
+    refusals=(SubjectUnknown, Invalid),
+)
+ONLY_WHAT_WAS_DECIDED = rule(
+    "only-what-was-decided-is-erased",
+    clause="erasure",
+    promise="Keys are destroyed only of classes that were decided to be erased, and each decision is used once",
+    source="GDPR Art. 17(1)",
+    refusals=(ErasureUndecided, Invalid),
+)
+
 
 @command
 class DecideErasure(Command, frozen=True):
@@ -49,7 +57,7 @@ class DecideErasure(Command, frozen=True):
 
     NAME: ClassVar[str] = "decide-erasure"
     RECORDS = (ErasureDecided,)
-    RULES = (DECIDED_FIRST, LAW_KEEPS)
+    RULES = (DECIDED_WITH_GROUND, LAW_KEEPS)
     subject_id: SubjectId
     decisions: tuple[ClassDecision, ...]
 
@@ -81,7 +89,7 @@ class DestroyKeys(Command, frozen=True):
     NAME: ClassVar[str] = "destroy-keys"
     RECORDS = (KeyDestroyed, PersonalDataErased)
     KEEPS = (ErasureDeferred,)
-    RULES = (DECIDED_FIRST, LAW_KEEPS, HOLD_DEFERS)
+    RULES = (ONLY_WHAT_WAS_DECIDED, LAW_KEEPS, HOLD_DEFERS)
     subject_id: SubjectId
     retention_classes: tuple[RetentionClass, ...]
 

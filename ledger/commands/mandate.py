@@ -9,6 +9,7 @@ from typing import ClassVar
 from ledger.command import Boundary, Command, Context, Fact, Past, command
 from ledger.errors import Invalid, MandateExists, MandateUnknown
 from ledger.events import MandateGiven, MandateRevoked
+from ledger.rule import rule
 from ledger.state.mandate import live_mandates, mandates
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
@@ -21,6 +22,14 @@ from ledger.vocabulary import (
     client_tag,
     mandate_tag,
     subject_tag,
+)
+
+CLIENT_NAMES = rule(
+    "client-names-who-orders",
+    clause="11",
+    promise="Who may order for a client is what the client said, on evidence, until it runs out or is revoked",
+    source="Principles, clause 11",
+    refusals=(MandateExists, MandateUnknown, Invalid),
 )
 
 
@@ -42,6 +51,7 @@ class GiveMandate(_Mandate, frozen=True):
 
     NAME: ClassVar[str] = "give-mandate"
     RECORDS = (MandateGiven,)
+    RULES = (CLIENT_NAMES,)
     evidence: Reference
     valid_to: datetime | None = None
 
@@ -67,6 +77,7 @@ class RevokeMandate(_Mandate, frozen=True):
 
     NAME: ClassVar[str] = "revoke-mandate"
     RECORDS = (MandateRevoked,)
+    RULES = (CLIENT_NAMES,)
     reason: Word
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:

@@ -9,10 +9,13 @@ from typing import ClassVar
 from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
 from ledger.errors import (
     CaseUnknown,
+    DocumentNotInForce,
     IdempotencyMismatch,
     Invalid,
     OrderExists,
     OrderState,
+    OrderUnknown,
+    SubjectUnknown,
     TransactionExists,
     UseNotNamed,
 )
@@ -34,14 +37,17 @@ from ledger.events import (
 )
 from ledger.policy import OrderUse, parse_policy
 from ledger.rule import rule
+from ledger.state.document import in_force, publications
 from ledger.state.mandate import mandate_of, mandates, names_people
 from ledger.state.order import Order, Standing, history, order
 from ledger.state.policy import policies, policy
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
+    TERMS_NOT_STATED,
     CaseId,
     Channel,
     ClientId,
+    DocumentKind,
     IdentityCheck,
     MediaType,
     OrderChannel,
@@ -60,8 +66,51 @@ from ledger.vocabulary import (
 
 MAX_FILE_NAME = 255
 
-
+EXACT_BYTES = rule(
+    "order-is-kept-to-the-byte",
+    clause="11",
+    promise="The bytes of an order are kept exactly, within the limit, of a person who is registered",
+    source="Principles, clause 11",
+    refusals=(SubjectUnknown, Invalid),
+)
 ONE_ORDER = rule(
+    "order-is-recorded-once",
+    clause="11",
+    promise="The same order twice is one order, for ever",
+    source="Principles, clause 11",
+    refusals=(OrderExists,),
+)
+TERMS_OF_THE_DAY = rule(
+    "order-names-terms-in-force",
+    clause="3",
+    promise="An order records the terms that were in force when it was received",
+    source="Principles, clause 3",
+    refusals=(DocumentNotInForce,),
+)
+STANDING_DECIDES = rule(
+    "order-standing-decides",
+    clause="11",
+    promise="Where an order stands decides what may follow: what was cancelled is not executed, nor the reverse",
+    source="Principles, clause 11",
+    refusals=(OrderUnknown, OrderState),
+)
+TRANSACTION_ONCE = rule(
+    "transaction-is-linked-once",
+    clause="11",
+    promise="A transaction is linked to an order once, so that the chain can be walked both ways",
+    source="Principles, clause 11",
+    refusals=(TransactionExists, Invalid),
+)
+CASE_IS_OPEN = rule(
+    "only-an-open-case-is-resolved",
+    clause="11",
+    promise="A dispute is opened whatever the order's standing, and only a case that is open is resolved",
+    source="Principles, clause 11",
+    refusals=(CaseUnknown, OrderState),
+)
+
+
+SAME_ORDER = rule(
     "same-order-is-one",
     clause="11",
     promise="The same order twice, by idempotency key or Message-ID, is one order for ever",
@@ -90,7 +139,7 @@ class RecordOrder(Command, frozen=True):
 
     NAME: ClassVar[str] = "record-order"
     RECORDS = (OrderRecorded, OrderQuarantined)
-    RULES = (ONE_ORDER, QUARANTINED)
+    RULES = (EXACT_BYTES, ONE_ORDER, SAME_ORDER, TERMS_OF_THE_DAY, QUARANTINED)
     order_id: OrderId
     client_id: ClientId
     subject_id: SubjectId
@@ -104,8 +153,13 @@ class RecordOrder(Command, frozen=True):
     file_name: str | None = None
 
     def boundary(self) -> Boundary:
-        order_id, client_id = self.order_id, self.client_id
-        return (*registration(self.subject_id), *history(order_id), *mandates(client_id), *policies())
+        return (
+            *registration(self.subject_id),
+            *history(self.order_id),
+            *publications(DocumentKind.TERMS),
+            *mandates(self.client_id),
+            *policies(),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -121,7 +175,7 @@ class RecordOrder(Command, frozen=True):
             channel=self.channel,
             media_type=self.media_type,
             size_bytes=len(self.content),
-            terms_version=self.terms_version,
+            terms_version=self._terms(past),
             received_at=self.received_at,
             claimed_at=self.claimed_at,
             authentication=self.authentication,
@@ -141,14 +195,23 @@ class RecordOrder(Command, frozen=True):
 
     def _waits(self, past: Past, event: OrderRecorded) -> Quarantine | None:
         """Return why the order waits until somebody decides, None when it does not."""
-        in_force = policy(past)
-        if in_force is None:
+        rules = policy(past)
+        if rules is None:
             return None
-        if self.channel is OrderChannel.EMAIL and self.authentication not in in_force.verified_senders:
+        if self.channel is OrderChannel.EMAIL and self.authentication not in rules.verified_senders:
             return Quarantine.UNVERIFIED
         if event.mandate_id is None and names_people(past, self.client_id):
             return Quarantine.NO_MANDATE
         return None
+
+    def _terms(self, past: Past) -> Reference:
+        """Return the terms in force at receipt, once any are published. Raises DocumentNotInForce for others."""
+        known = in_force(past, DocumentKind.TERMS, self.received_at)
+        if known is None or known == self.terms_version:
+            return self.terms_version
+        if self.terms_version == TERMS_NOT_STATED:
+            return known
+        raise DocumentNotInForce(kind=DocumentKind.TERMS, version=self.terms_version, in_force=known)
 
 
 class _Decision(Command, frozen=True):
@@ -247,6 +310,7 @@ class AmendOrder(Command, frozen=True):
 
     NAME: ClassVar[str] = "amend-order"
     RECORDS = (OrderAmended,)
+    RULES = (EXACT_BYTES, STANDING_DECIDES)
     order_id: OrderId
     subject_id: SubjectId
     channel: Channel
@@ -286,6 +350,7 @@ class CancelOrder(Command, frozen=True):
 
     NAME: ClassVar[str] = "cancel-order"
     RECORDS = (OrderCancelled,)
+    RULES = (STANDING_DECIDES,)
     order_id: OrderId
     channel: Channel
     reason: Word
@@ -312,6 +377,7 @@ class ExecuteOrder(Command, frozen=True):
 
     NAME: ClassVar[str] = "execute-order"
     RECORDS = (OrderExecuted,)
+    RULES = (STANDING_DECIDES, TRANSACTION_ONCE)
     order_id: OrderId
     transactions: tuple[Transaction, ...]
 
@@ -342,6 +408,7 @@ class ConfirmOrder(Command, frozen=True):
 
     NAME: ClassVar[str] = "confirm-order"
     RECORDS = (OrderConfirmed,)
+    RULES = (STANDING_DECIDES,)
     order_id: OrderId
     channel: Channel
 
@@ -366,6 +433,7 @@ class DisputeOrder(Command, frozen=True):
 
     NAME: ClassVar[str] = "dispute-order"
     RECORDS = (OrderDisputed,)
+    RULES = (CASE_IS_OPEN, STANDING_DECIDES)
     order_id: OrderId
     subject_id: SubjectId
     case_id: CaseId
@@ -403,6 +471,7 @@ class ResolveDispute(Command, frozen=True):
 
     NAME: ClassVar[str] = "resolve-dispute"
     RECORDS = (DisputeResolved,)
+    RULES = (CASE_IS_OPEN, STANDING_DECIDES)
     order_id: OrderId
     subject_id: SubjectId
     case_id: CaseId

@@ -6,9 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import EvidenceMissing, FieldUnknown, Invalid, ProposalUnknown, StaleVersion
-from ledger.events import DataCorrected, PersonalDataCollected
+from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
+from ledger.errors import (
+    EvidenceMissing,
+    FieldNotAllowed,
+    FieldUnknown,
+    Invalid,
+    ProposalUnknown,
+    StaleVersion,
+    SubjectUnknown,
+)
+from ledger.events import DataCorrected, PersonalDataCollected, UseDenied
 from ledger.policy import CONTACT, FieldChange, Policy
 from ledger.rule import rule
 from ledger.state.accuracy import open_proposals, proposals
@@ -26,17 +34,32 @@ from ledger.vocabulary import (
     Role,
     SourceKind,
     SubjectId,
+    SubjectRole,
     Word,
     check_word,
     subject_tag,
 )
 
-OPTIMISTIC = rule(
-    "correction-of-what-was-seen",
+FIELD_NEEDS_ACTIVITY = rule(
+    "field-needs-an-activity",
+    clause="1-2",
+    promise="A field that no registered activity allows for its purpose, basis and role is refused by name",
+    source="GDPR Art. 5(1)(b), 5(1)(c), 6(1)",
+    refusals=(FieldNotAllowed,),
+)
+COLLECTED_WITH_SOURCE = rule(
+    "data-names-its-source",
+    clause="10",
+    promise="What does not come from the person names where it comes from",
+    source="GDPR Art. 14(2)(f)",
+    refusals=(SubjectUnknown, Invalid),
+)
+CORRECTION_SEES_THE_LAST = rule(
+    "correction-sees-the-last-version",
     clause="8-9",
-    promise="A correction replaces the version that its author saw; a stale one is refused, of other fields it is none",
-    source="GDPR Art. 5(1)(d)",
-    refusals=(StaleVersion, FieldUnknown),
+    promise="A correction names the version it replaces: a stale one is refused, another field is no conflict",
+    source="GDPR Art. 5(1)(d), 16",
+    refusals=(SubjectUnknown, FieldUnknown, StaleVersion, Invalid),
 )
 FIELD_CLASS = rule(
     "correction-by-field-class",
@@ -62,6 +85,9 @@ class CollectData(Command, frozen=True):
     """Record values of named fields, why they are needed, on which basis, and where they come from."""
 
     NAME: ClassVar[str] = "collect-data"
+    RECORDS = (PersonalDataCollected,)
+    KEEPS = (UseDenied,)
+    RULES = (FIELD_NEEDS_ACTIVITY, COLLECTED_WITH_SOURCE)
     subject_id: SubjectId
     purpose: Purpose
     basis: LegalBasis
@@ -72,7 +98,7 @@ class CollectData(Command, frozen=True):
     valid_from: datetime | None = None
 
     def boundary(self) -> Boundary:
-        return registration(self.subject_id)
+        return (*registration(self.subject_id), *policies())
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -87,6 +113,8 @@ class CollectData(Command, frozen=True):
             raise Invalid(
                 "source_reference", "is needed when the source is not the person: a register's locator or a guarantee"
             )
+        if (rules := policy(past)) is not None:
+            self._check_activity(rules, subject.role)
         event = PersonalDataCollected(
             subject_id=self.subject_id,
             purpose=self.purpose,
@@ -99,6 +127,29 @@ class CollectData(Command, frozen=True):
         )
         return [Fact(event, [subject_tag(self.subject_id)], scope(subject, self.retention_class))]
 
+    def _check_activity(self, rules: Policy, role: SubjectRole) -> None:
+        """Raise KeptRefusal for the first field that no registered activity allows. GDPR Art. 5(1)(b), 5(1)(c)."""
+        for name in sorted(self.values):
+            if rules.activity_for(
+                Word(name),
+                purpose=self.purpose,
+                basis=self.basis,
+                role=role,
+                retention_class=self.retention_class,
+            ):
+                continue
+            refusal = FieldNotAllowed(field=name, purpose=self.purpose, role=role)
+            event = UseDenied(
+                command=Word(self.NAME),
+                subject_id=self.subject_id,
+                purpose=self.purpose,
+                basis=self.basis,
+                # A name that nobody defined may be anything: it is told to whoever asked, and not kept.
+                fields=tuple(sorted(Word(one) for one in self.values if one in rules.fields)),
+                reason=Word(refusal.code),
+            )
+            raise KeptRefusal(refusal, Fact(event, [subject_tag(self.subject_id)]))
+
 
 @command
 class CorrectData(Command, frozen=True):
@@ -106,7 +157,7 @@ class CorrectData(Command, frozen=True):
 
     NAME: ClassVar[str] = "correct-data"
     RECORDS = (DataCorrected,)
-    RULES = (OPTIMISTIC, FIELD_CLASS, STAFF_SAYS)
+    RULES = (CORRECTION_SEES_THE_LAST, FIELD_CLASS, STAFF_SAYS)
     subject_id: SubjectId
     field: Word
     value: Any

@@ -32,6 +32,13 @@ EXPIRY_ERASES = rule(
     source="GDPR Art. 5(1)(e); policy, retention",
     refusals=(RetentionRuns,),
 )
+ENDS_ONCE = rule(
+    "relationship-ends-once",
+    clause="erasure",
+    promise="The end of a relationship is recorded once, not ahead, and undone only by its resumption",
+    source="GDPR Art. 5(1)(e)",
+    refusals=(RelationshipState, Invalid),
+)
 NOT_UNDER_HOLD = rule(
     "expiry-waits-for-hold",
     clause="erasure",
@@ -47,6 +54,7 @@ class EndRelationship(Command, frozen=True):
 
     NAME: ClassVar[str] = "end-relationship"
     RECORDS = (RelationshipEnded,)
+    RULES = (ENDS_ONCE,)
     subject_id: SubjectId
     ended_at: datetime
     reason: Word
@@ -70,6 +78,7 @@ class ResumeRelationship(Command, frozen=True):
 
     NAME: ClassVar[str] = "resume-relationship"
     RECORDS = (RelationshipResumed,)
+    RULES = (ENDS_ONCE,)
     subject_id: SubjectId
 
     def boundary(self) -> Boundary:

@@ -11,6 +11,14 @@ from ledger.events.accuracy import (
     RestrictionLifted,
     StatementAttached,
 )
+from ledger.events.breach import (
+    AuthorityNotified,
+    BreachAssessed,
+    BreachClosed,
+    BreachConfirmed,
+    BreachSuspected,
+    SubjectsNotified,
+)
 from ledger.events.consent import ConsentGiven, ConsentWithdrawn
 from ledger.events.disclosure import (
     DisclosureAuthorized,
@@ -20,29 +28,20 @@ from ledger.events.disclosure import (
     DisclosureVoided,
     Statute,
 )
+from ledger.events.document import DocumentPresented, DocumentPublished, DocumentTextKept, TermsAccepted
+from ledger.events.employee import (
+    AcknowledgementLapsed,
+    ConfidentialityAcknowledged,
+    EmployeeOffboarded,
+    EmployeeOnboarded,
+    ViolationReported,
+    ViolationResolved,
+)
 from ledger.events.erasure import ClassDecision, ErasureDecided, KeyDestroyed, PersonalDataErased
-from ledger.events.event import (
-    BY_TOPIC,
-    SEALED,
-    SYSTEM,
-    Actor,
-    Count,
-    Event,
-    Personal,
-    PersonalMap,
-    Withheld,
-    upcaster,
-)
-from ledger.events.hold import (
-    LegalHoldPlaced,
-    LegalHoldReleased,
-    LegalHoldReviewed,
-)
+from ledger.events.event import BY_TOPIC, SEALED, SYSTEM, Actor, Count, Event, Personal, PersonalMap, Withheld, upcaster
+from ledger.events.hold import LegalHoldPlaced, LegalHoldReleased, LegalHoldReviewed
 from ledger.events.log import IndexCommitted, SigningKeyRetired, SigningKeyRotated
-from ledger.events.mandate import (
-    MandateGiven,
-    MandateRevoked,
-)
+from ledger.events.mandate import MandateGiven, MandateRevoked
 from ledger.events.order import (
     DisputeResolved,
     OrderAmended,
@@ -59,7 +58,7 @@ from ledger.events.order import (
     Transaction,
 )
 from ledger.events.personal_data import DataCorrected, PersonalDataCollected
-from ledger.events.policy import PolicyAdopted
+from ledger.events.policy import PolicyAdopted, ProcessingActivityRegistered
 from ledger.events.request import (
     AnswerDelivered,
     DeadlineExtended,
@@ -70,28 +69,32 @@ from ledger.events.request import (
     RequestReceived,
     RequestRefused,
 )
-from ledger.events.retention import (
-    ErasureDeferred,
-    RelationshipEnded,
-    RelationshipResumed,
-    RetentionExpired,
-)
-from ledger.events.subject import IdentifierLinked, SubjectRegistered
+from ledger.events.retention import ErasureDeferred, RelationshipEnded, RelationshipResumed, RetentionExpired
+from ledger.events.subject import IdentifierLinked, Stance, SubjectRegistered, SubjectsMerged, SubjectsUnmerged
+from ledger.events.use import DataUsed, PurposeChangeAssessed, UseDenied
 
 __all__ = [
     "BY_TOPIC",
     "SEALED",
     "SYSTEM",
+    "AcknowledgementLapsed",
     "Actor",
     "AddressNotified",
     "AnswerDelivered",
+    "AuthorityNotified",
+    "BreachAssessed",
+    "BreachClosed",
+    "BreachConfirmed",
+    "BreachSuspected",
     "ClassDecision",
+    "ConfidentialityAcknowledged",
     "ConsentGiven",
     "ConsentWithdrawn",
     "CorrectionProposed",
     "CorrectionRejected",
     "Count",
     "DataCorrected",
+    "DataUsed",
     "DeadlineExtended",
     "DeadlineMissed",
     "DisclosureAuthorized",
@@ -100,6 +103,11 @@ __all__ = [
     "DisclosureTransmitted",
     "DisclosureVoided",
     "DisputeResolved",
+    "DocumentPresented",
+    "DocumentPublished",
+    "DocumentTextKept",
+    "EmployeeOffboarded",
+    "EmployeeOnboarded",
     "ErasureDecided",
     "ErasureDeferred",
     "Event",
@@ -128,7 +136,9 @@ __all__ = [
     "PersonalDataErased",
     "PersonalMap",
     "PolicyAdopted",
+    "ProcessingActivityRegistered",
     "ProcessingRestricted",
+    "PurposeChangeAssessed",
     "RelationshipEnded",
     "RelationshipResumed",
     "RequestForwarded",
@@ -139,10 +149,18 @@ __all__ = [
     "RetentionExpired",
     "SigningKeyRetired",
     "SigningKeyRotated",
+    "Stance",
     "StatementAttached",
     "Statute",
     "SubjectRegistered",
+    "SubjectsMerged",
+    "SubjectsNotified",
+    "SubjectsUnmerged",
+    "TermsAccepted",
     "Transaction",
+    "UseDenied",
+    "ViolationReported",
+    "ViolationResolved",
     "Withheld",
     "upcaster",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from ledger.command import Boundary, Past, selector
+from ledger.command import Boundary, Past, Recorded, selector
 from ledger.events import DataCorrected, KeyDestroyed, PersonalDataCollected
-from ledger.vocabulary import RetentionClass, SubjectId, Word, subject_tag
+from ledger.vocabulary import LegalBasis, Purpose, RetentionClass, SubjectId, Word, subject_tag
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -32,3 +32,20 @@ def fields(past: Past) -> dict[Word, Field]:
         elif isinstance(event, KeyDestroyed):
             found = {name: f for name, f in found.items() if f.retention_class != event.retention_class}
     return found
+
+
+def reasons(past: Past) -> dict[Word, set[tuple[Purpose, LegalBasis]]]:
+    """Return for which purposes, and on which bases, each field that is held was collected."""
+    found: dict[Word, set[tuple[Purpose, LegalBasis]]] = {}
+    held = fields(past)
+    erased_at = {event.retention_class: recorded.index for recorded, event in _destroyed(past)}
+    for recorded in past.all:
+        event = recorded.event
+        if isinstance(event, PersonalDataCollected) and erased_at.get(event.retention_class, -1) < recorded.index:
+            for name in held.keys() & event.values.keys():
+                found.setdefault(Word(name), set()).add((event.purpose, event.basis))
+    return found
+
+
+def _destroyed(past: Past) -> list[tuple[Recorded, KeyDestroyed]]:
+    return [(recorded, recorded.event) for recorded in past.all if isinstance(recorded.event, KeyDestroyed)]

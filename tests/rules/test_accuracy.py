@@ -54,11 +54,12 @@ from ledger.vocabulary import (
     Role,
 )
 from tests.bench import START, SUPPORT, Bench, an_id
-from tests.rules.test_request import collect
+from tests.conftest import MakeBench
+from tests.rules.test_request import at, collect
 
 MARI, PROPOSAL, RESTRICTION = an_id("mari"), an_id("proposal"), an_id("restriction")
 HERSELF = Actor(id=an_id("login of mari"), role=Role.SUBJECT)
-VALUES = {"email": "mari@example.com", "given-name": "Mari", "iban": "EE1", "employer": "OÜ Vana", "old-field": "x"}
+VALUES = {"email": "mari@example.com", "given-name": "Mari", "iban": "EE1", "employer": "OÜ Vana"}
 
 
 def maker(command: Any, **usual: Any) -> Any:
@@ -66,7 +67,7 @@ def maker(command: Any, **usual: Any) -> Any:
 
 
 propose = maker(
-    ProposeCorrection, proposal_id=PROPOSAL, field="given-name", value="Maarja", expected_version=2,
+    ProposeCorrection, proposal_id=PROPOSAL, field="given-name", value="Maarja", expected_version=at(2),
     channel=Channel.PHONE,
 )  # fmt: skip
 reject = maker(
@@ -76,8 +77,8 @@ reject = maker(
 attach = maker(AttachStatement, field="given-name", statement="I am called Maarja", channel=Channel.EMAIL)
 restrict = maker(RestrictProcessing, restriction_id=RESTRICTION, ground=RestrictionGround.CLAIMS, channel=Channel.EMAIL)
 lift = maker(LiftRestriction, restriction_id=RESTRICTION, reason="settled", channel=Channel.EMAIL)
-notify = maker(NotifyAddress, correction=3, address=Address.OLD, channel=Channel.EMAIL)
-correct = maker(CorrectData, field="given-name", value="Maarja", expected_version=2, channel=Channel.PHONE)
+notify = maker(NotifyAddress, correction=at(3), address=Address.OLD, channel=Channel.EMAIL)
+correct = maker(CorrectData, field="given-name", value="Maarja", expected_version=at(2), channel=Channel.PHONE)
 told = {"verification": IdentityCheck.CALL_BACK, "evidence": "call-1"}
 
 MAKERS = [propose, reject, attach, restrict, lift, notify]
@@ -100,7 +101,7 @@ def bench(bench: Bench) -> Bench:
 
 def corrected(**given: Any) -> DataCorrected:
     usual: dict[str, Any] = {
-        "subject_id": MARI, "field": "given-name", "replaces": 2, "channel": Channel.PHONE,
+        "subject_id": MARI, "field": "given-name", "replaces": at(2), "channel": Channel.PHONE,
         "retention_class": RetentionClass.CONTRACT, "values": {"given-name": "Maarja"},
     }  # fmt: skip
     return DataCorrected(**usual | given)
@@ -123,7 +124,16 @@ def test_a_person_corrects_a_self_service_field_and_shows_nothing(bench: Bench) 
 
 
 @pytest.mark.rule("correction-by-field-class")
-@pytest.mark.parametrize("field", ["iban", "old-field"])
+def test_a_field_that_the_policy_does_not_know_is_corrected_on_evidence(make_bench: MakeBench) -> None:
+    before = collect(values={"old-field": "x"})
+    bench = make_bench().given(RegisterSubject(subject_id=MARI), before, AdoptPolicy(text=default_policy_text()))
+    change = {"field": "old-field", "expected_version": 1}
+    bench.when(correct(**change), by=HERSELF).refused(EvidenceMissing, field="old-field")
+    assert bench.when(correct(**change, evidence="doc-1"), by=HERSELF).refusal is None
+
+
+@pytest.mark.rule("correction-by-field-class")
+@pytest.mark.parametrize("field", ["iban"])
 def test_a_field_that_needs_evidence_is_corrected_on_evidence_whoever_asks(bench: Bench, field: str) -> None:
     bench.when(correct(field=field), by=HERSELF).refused(EvidenceMissing, field=field)
     bench.when(correct(field=field, verification=IdentityCheck.IN_PERSON), by=SUPPORT).refused(EvidenceMissing)
@@ -148,10 +158,10 @@ def test_staff_say_how_the_caller_was_verified_and_on_what(bench: Bench) -> None
     bench.when(correct(**told), by=SUPPORT).then(corrected(**told))
 
 
-@pytest.mark.rule("correction-of-what-was-seen")
+@pytest.mark.rule("correction-sees-the-last-version")
 def test_a_stale_correction_is_refused_and_one_of_another_field_is_none(bench: Bench) -> None:
     bench.given(correct(**told))
-    bench.when(correct(**told)).refused(StaleVersion, field="given-name", expected=2, actual=3)
+    bench.when(correct(**told)).refused(StaleVersion, field="given-name", expected=at(2), actual=at(3))
     bench.when(correct(field="email", value="new@example.com", **told)).then(
         corrected(field="email", values={"email": "new@example.com"}, notify_addresses=True, **told)
     )
@@ -175,11 +185,11 @@ def test_a_correction_never_rewrites_an_order_already_placed(bench: Bench) -> No
 
 @pytest.mark.rule("both-addresses-are-told")
 def test_the_old_and_the_new_address_are_told_each_once(bench: Bench) -> None:
-    bench.when(notify()).refused(NoticeNotOwed, correction=3, address="old")
+    bench.when(notify()).refused(NoticeNotOwed, correction=at(3), address="old")
     bench.given(correct(field="email", value="new@example.com", **told))
     for address in Address:
         bench.when(notify(address=address)).then(
-            AddressNotified(subject_id=MARI, correction=3, address=address, channel=Channel.EMAIL)
+            AddressNotified(subject_id=MARI, correction=at(3), address=address, channel=Channel.EMAIL)
         )
         bench.when(notify(address=address)).refused(NoticeNotOwed)
 
@@ -193,7 +203,7 @@ def test_a_correction_of_what_is_no_address_owes_no_notice(bench: Bench) -> None
 # --- contested ---------------------------------------------------------------------------------------------------
 
 PROPOSED = CorrectionProposed(
-    proposal_id=PROPOSAL, subject_id=MARI, field="given-name", contests=2, channel=Channel.PHONE,
+    proposal_id=PROPOSAL, subject_id=MARI, field="given-name", contests=at(2), channel=Channel.PHONE,
     retention_class=RetentionClass.CONTRACT, values={"given-name": "Maarja"},
 )  # fmt: skip
 CONTESTED = restriction(
@@ -249,6 +259,7 @@ def test_only_an_open_proposal_about_this_field_is_rejected_or_accepted(bench: B
     bench.when(correct(proposal_id=PROPOSAL, **told)).refused(ProposalUnknown)
 
 
+@pytest.mark.rule("statement-stands-with-its-field")
 def test_a_statement_is_kept_with_its_field(bench: Bench) -> None:
     bench.when(attach()).then(
         StatementAttached(
@@ -266,6 +277,7 @@ def test_a_statement_is_kept_with_its_field(bench: Bench) -> None:
 # --- restrictions ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("restriction-has-a-ground")
 def test_a_restriction_is_in_force_until_it_is_lifted(bench: Bench) -> None:
     bench.when(restrict(fields=("email", "email"))).then(restriction(fields=("email",)))
     bench.when(restrict()).refused(RestrictionExists, restriction=RESTRICTION)
@@ -278,6 +290,7 @@ def test_a_restriction_is_in_force_until_it_is_lifted(bench: Bench) -> None:
     assert restricted(past, MARI, ["email"]) is None
 
 
+@pytest.mark.rule("restriction-has-a-ground")
 def test_a_restriction_for_contested_accuracy_starts_with_a_proposal(bench: Bench) -> None:
     bench.when(restrict(ground=RestrictionGround.ACCURACY_CONTESTED)).refused(Invalid, field="ground")
 

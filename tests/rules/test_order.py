@@ -46,6 +46,7 @@ from ledger.policy import default_policy_text
 from ledger.vocabulary import Channel, IdentityCheck, OrderChannel, Quarantine, new_id
 from tests.bench import START, SUPPORT, Bench, an_id, check_ledger
 from tests.conftest import MakeBench
+from tests.rules.test_request import at
 
 MARI, JAAN, CLIENT, ORDER, MANDATE = (an_id(name) for name in ("mari", "jaan", "client", "order", "mandate"))
 TEXT = default_policy_text()
@@ -140,6 +141,7 @@ def test_an_order_nobody_recorded_is_unknown(bench: Bench, make: Any) -> None:
 # --- mandates ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("client-names-who-orders")
 @pytest.mark.rule("unverified-sender-waits")
 def test_once_a_client_names_people_nobody_else_orders_for_it(bench: Bench) -> None:
     bench.given(RegisterSubject(subject_id=JAAN))
@@ -153,6 +155,7 @@ def test_once_a_client_names_people_nobody_else_orders_for_it(bench: Bench) -> N
     )
 
 
+@pytest.mark.rule("client-names-who-orders")
 @pytest.mark.rule("unverified-sender-waits")
 def test_a_mandate_that_was_revoked_or_ran_out_is_none(bench: Bench) -> None:
     bench.when(give(valid_to=START)).refused(Invalid, field="valid_to")
@@ -241,7 +244,7 @@ def test_the_same_order_twice_at_once_is_one_order(bench: Bench) -> None:
         assert taken[0].receipt.index == taken[1].receipt.index
         again[taken[0].again] += 1
         again[taken[1].again] += 1
-    check_ledger(bench.ledger, 2 + ROUNDS)
+    check_ledger(bench.ledger, at(2) + ROUNDS)
     orders = [r.event.order_id for r in bench.ledger.read() if isinstance(r.event, OrderRecorded)]
     assert len(orders) == len(set(orders)) == ROUNDS
     assert again[True]

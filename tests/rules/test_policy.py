@@ -6,7 +6,7 @@ import pytest
 
 from ledger.commands import AdoptPolicy, RegisterSubject
 from ledger.errors import Invalid, PolicyVersionUsed, RoleMissing
-from ledger.events import PolicyAdopted
+from ledger.events import PolicyAdopted, ProcessingActivityRegistered
 from ledger.explain import explain, explain_command
 from ledger.policy import MAX_POLICY_BYTES, default_policy_text, parse_policy, policy_digest
 from ledger.vocabulary import LegalBasis, Purpose, RetentionClass, SubjectRole
@@ -25,6 +25,25 @@ CODES = ["policy-missing", "policy-version-used", "role-missing"]
 
 def adopted(text: str) -> PolicyAdopted:
     return PolicyAdopted(version=parse_policy(text).version, sha256=policy_digest(text), text=text)
+
+
+def registered(text: str, *names: str) -> list[ProcessingActivityRegistered]:
+    """Return what the adoption of a policy registers: these activities, or all."""
+    policy = parse_policy(text)
+    return [
+        ProcessingActivityRegistered(
+            activity=name,
+            policy_version=policy.version,
+            purpose=activity.purpose,
+            bases=activity.bases,
+            roles=activity.roles,
+            categories=activity.categories,
+            retention_class=activity.retention_class,
+            recipients=activity.recipients,
+        )
+        for name, activity in policy.activities.items()
+        if not names or name in names
+    ]
 
 
 def test_the_default_policy_knows_every_purpose_and_class() -> None:
@@ -76,10 +95,18 @@ def test_a_policy_that_is_no_toml_or_too_long_is_refused() -> None:
 
 @pytest.mark.rule("policy-is-whole")
 def test_a_policy_is_adopted_to_the_byte_by_those_who_answer_for_it(bench: Bench) -> None:
-    bench.when(AdoptPolicy(text=TEXT)).then(adopted(TEXT))
+    bench.when(AdoptPolicy(text=TEXT)).then(adopted(TEXT), *registered(TEXT))
     bench.when(AdoptPolicy(text=NEXT), by=SUPPORT).refused(RoleMissing)
     bench.when(AdoptPolicy(text=TEXT)).refused(Invalid)
     bench.when(AdoptPolicy(text="version = 1")).refused(Invalid)
+
+
+@pytest.mark.rule("activities-are-registered")
+def test_an_activity_is_registered_where_it_is_new_or_changed(bench: Bench) -> None:
+    bench.given(AdoptPolicy(text=TEXT)).when(AdoptPolicy(text=NEXT)).then(adopted(NEXT))
+    changed = NEXT.replace("-2", "-3", 1).replace('"e-mail", "postal"]', '"e-mail"]', 1)
+    assert changed.count("ee-accounting-3") == 1
+    bench.when(AdoptPolicy(text=changed)).then(adopted(changed), *registered(changed, "e-invoicing"))
 
 
 @pytest.mark.rule("policy-version-is-new")
@@ -90,12 +117,37 @@ def test_a_version_names_one_text_for_ever(bench: Bench) -> None:
 
 
 def test_a_decision_is_explained_by_what_stood_before_it_and_the_same_later(bench: Bench) -> None:
-    bench.given(AdoptPolicy(text=TEXT), RegisterSubject(subject_id=an_id("mari")), AdoptPolicy(text=NEXT))
-    first = explain(bench.ledger, 2)
+    bench.given(AdoptPolicy(text=TEXT), RegisterSubject(subject_id=an_id("mari")))
+    second = bench.ledger.size()
+    bench.given(AdoptPolicy(text=NEXT))
+    first = explain(bench.ledger, second)
     assert (first.command, first.allowed, [fact.index for fact in first.facts]) == ("adopt-policy", True, [0])
     assert first.policy is not None
     assert first.policy.version == "ee-accounting-1"
-    bench.given(RegisterSubject(subject_id=an_id("jaan")), AdoptPolicy(text=TEXT))
-    assert explain(bench.ledger, 2) == first
+    activity = explain(bench.ledger, 1)
+    assert (activity.command, activity.facts, activity.policy) == ("adopt-policy", (), None)
+    bench.given(RegisterSubject(subject_id=an_id("jaan")))
+    third = bench.ledger.size()
+    bench.given(AdoptPolicy(text=TEXT))
+    assert explain(bench.ledger, second) == first
     now = explain_command(bench.ledger, AdoptPolicy(text=TEXT), OFFICER)
-    assert (now.allowed, now.refusal, [fact.index for fact in now.facts]) == (False, "invalid", [0, 2, 4])
+    assert (now.allowed, now.refusal, [fact.index for fact in now.facts]) == (False, "invalid", [0, second, third])
+    assert now.policy is not None
+    assert now.policy.index == third
+
+
+def test_a_decision_that_read_no_policy_is_explained_with_that_of_its_day(bench: Bench) -> None:
+    bench.given(RegisterSubject(subject_id=an_id("mari")), AdoptPolicy(text=TEXT))
+    before, index = explain(bench.ledger, 0), bench.ledger.size()
+    assert before.policy is None
+    bench.given(RegisterSubject(subject_id=an_id("jaan")))
+    found = explain(bench.ledger, index)
+    assert found.policy is not None
+    assert (found.policy.version, found.policy.index, found.facts) == ("ee-accounting-1", 1, ())
+    bench.given(AdoptPolicy(text=NEXT))
+    assert (explain(bench.ledger, 0), explain(bench.ledger, index)) == (before, found)
+
+
+def test_what_nobody_decided_is_not_explained(bench: Bench) -> None:
+    with pytest.raises(Invalid):
+        explain(bench.ledger, 0)

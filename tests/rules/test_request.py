@@ -69,6 +69,16 @@ MARI, JAAN, CLIENT, REQUEST = an_id("mari"), an_id("jaan"), an_id("client"), an_
 SHA256: Any = sha256(b"answer").hexdigest()
 POLICY = parse_policy(default_policy_text())
 CALENDAR = POLICY.calendar
+
+# What adopting the default policy records: the policy, and each of its processing activities.
+ADOPTED = 1 + len(POLICY.activities)
+
+
+def at(entry: int) -> int:
+    """Return where an entry stands that is `entry`-th when adopting a policy is one entry."""
+    return ADOPTED - 1 + entry
+
+
 # Received on Sunday 22 November 2026; 22 December is a Tuesday.
 DUE = datetime(2026, 12, 22, 21, 59, 59, tzinfo=UTC)
 LATER = datetime(2027, 2, 22, 21, 59, 59, tzinfo=UTC)
@@ -185,7 +195,7 @@ def test_a_request_opens_with_its_clock_by_any_channel(bench: Bench, channel: Ch
     bench.when(receive(channel=channel, statement="What do you hold?")).then(
         received(channel=channel, statement="What do you hold?")
     )
-    assert b"What do" not in bench.ledger.entry(2)
+    assert b"What do" not in bench.ledger.entry(at(2))
     bench.when(receive()).refused(RequestExists, request=REQUEST)
 
 
@@ -248,7 +258,7 @@ def test_a_deadline_is_missed_after_its_last_second_and_the_request_stays_open(b
     bench.when(miss()).then(DeadlineMissed(request_id=REQUEST, subject_id=MARI, due_at=DUE))
     bench.when(miss()).refused(RequestState, state="missed already")
     bench.given(verify(), deliver())
-    bench.when(fulfil()).then(RequestFulfilled(request_id=REQUEST, subject_id=MARI, proof=5, channel=Channel.EMAIL))
+    bench.when(fulfil()).then(RequestFulfilled(request_id=REQUEST, subject_id=MARI, proof=at(5), channel=Channel.EMAIL))
 
 
 # --- closing -----------------------------------------------------------------------------------------------------
@@ -266,7 +276,7 @@ def erase() -> list[Any]:
     ]
 
 
-def correct(field: str = "given-name", version: int = 2) -> CorrectData:
+def correct(field: str = "given-name", version: int = at(2)) -> CorrectData:
     return CorrectData(
         subject_id=MARI,
         field=field,
