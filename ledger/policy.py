@@ -101,6 +101,16 @@ class Activity(_Part, frozen=True):
     categories: tuple[Word, ...]
     retention_class: RetentionClass
     recipients: tuple[RecipientCategory, ...] = ()
+    data_subjects: tuple[str, ...] = ()
+
+
+class RecordHead(_Part, frozen=True):
+    """What GDPR Art. 30 asks of the company as a whole: contacts, transfers to third countries, security measures."""
+
+    contact: str = ""
+    officer: str = ""
+    transfers: tuple[str, ...] = ()
+    security: tuple[str, ...] = ()
 
 
 class RetentionRule(_Part, frozen=True):
@@ -148,6 +158,7 @@ class Policy(_Part, frozen=True):
     marketing: Marketing
     deadlines: Deadlines
     order_uses: tuple[Word, ...]
+    record: RecordHead = RecordHead()
 
     def may_use(self, field: Word, *, purpose: Purpose, role: SubjectRole) -> bool:
         """Whether any activity of this purpose may hold such a field of somebody in this role."""

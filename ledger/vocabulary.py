@@ -77,6 +77,11 @@ class LegalBasis(StrEnum):
     LEGAL_OBLIGATION = "legal-obligation"  # GDPR Art. 6(1)(c), dpv:LegalObligation
     LEGITIMATE_INTEREST = "legitimate-interest"  # GDPR Art. 6(1)(f), dpv:LegitimateInterest
 
+    @property
+    def dpv(self) -> str:
+        """The term of W3C DPV 2.3."""
+        return "dpv:" + "".join(part.capitalize() for part in self.split("-"))
+
 
 class Channel(StrEnum):
     SOFTWARE = "software"

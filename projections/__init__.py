@@ -15,21 +15,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from ledger import Ledger
-from ledger.vocabulary import ClientId, IdentifierKind, OrderId, Purpose, RecipientId, SubjectId, Word
+from ledger import Actor, Ledger
+from ledger.vocabulary import ClientId, IdentifierKind, OrderId, Purpose, RecipientId, Sha256Hex, SubjectId, Word
+from projections.activities import ActivityRecord, activities
+from projections.breaches import BreachRecord, breaches
 from projections.compare import Comparison, Difference
 from projections.consents import Consent, Consents
 from projections.disclosures import Disclosure, Disclosures, DisclosureStep
+from projections.documents import Binding, Document, bindings, document_text, documents
+from projections.employees import Employee, Violation, employees, violations
 from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, OrderTrail, OrderTrails
 from projections.personal_data import FieldState, FieldVersion, IdentifierState, PersonalData, SubjectState
+from projections.persons import person
 from projections.projection import AsOf
+from projections.registers import Registers
 from projections.runner import MAX_DIFFERENCES, Progress, Quarantined, Runner, Status
 from projections.store import Store
 from projections.values import ValueState
 
 __all__ = [
     "PROJECTIONS_FILE",
+    "ActivityRecord",
     "AsOf",
+    "Binding",
+    "BreachRecord",
     "Comparison",
     "Consent",
     "Content",
@@ -37,6 +46,8 @@ __all__ = [
     "Disclosure",
     "DisclosureStep",
     "Dispute",
+    "Document",
+    "Employee",
     "FieldState",
     "FieldVersion",
     "IdentifierState",
@@ -49,6 +60,7 @@ __all__ = [
     "Status",
     "SubjectState",
     "ValueState",
+    "Violation",
     "open_projections",
 ]
 
@@ -68,8 +80,12 @@ class Projections:
         self._consents = Consents(store)
         self._disclosures = Disclosures(store)
         self._order_trails = OrderTrails(ledger, store)
+        self._registers = Registers(ledger, store)
+        self._ledger = ledger
         self.runner = Runner(
-            ledger, store, (self._personal_data, self._consents, self._disclosures, self._order_trails)
+            ledger,
+            store,
+            (self._personal_data, self._consents, self._disclosures, self._order_trails, self._registers),
         )
 
     def close(self) -> None:
@@ -124,6 +140,38 @@ class Projections:
     ) -> tuple[OrderSummary, ...]:
         """The orders that a subject took part in, or those of a client. See `OrderTrails.orders`."""
         return self._order_trails.orders(subject_id=subject_id, client_id=client_id, as_of=as_of)
+
+    def person(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[SubjectId, ...]:
+        """The records of one person, merged with this one. See `persons.person`."""
+        return person(self._registers, subject_id, as_of=as_of)
+
+    def activities(self, *, as_of: AsOf = None) -> tuple[ActivityRecord, ...]:
+        """The record of processing activities of GDPR Art. 30. See `activities.activities`."""
+        return activities(self._registers, as_of=as_of)
+
+    def documents(self, *, as_of: AsOf = None) -> tuple[Document, ...]:
+        """Every published document. See `documents.documents`."""
+        return documents(self._registers, as_of=as_of)
+
+    def document_text(self, text_sha256: Sha256Hex) -> str:
+        """A published text, to the byte. See `documents.document_text`."""
+        return document_text(self._ledger, text_sha256)
+
+    def bindings(self, subject_id: SubjectId, at: datetime, *, as_of: AsOf = None) -> tuple[Binding, ...]:
+        """Which text bound a person at a moment. See `documents.bindings`."""
+        return bindings(self._registers, subject_id, at, as_of=as_of)
+
+    def employees(self, now: datetime, *, as_of: AsOf = None) -> tuple[Employee, ...]:
+        """Who works here, and who may see personal data at `now`. See `employees.employees`."""
+        return employees(self._registers, now, as_of=as_of)
+
+    def violations(self, actor: Actor) -> tuple[Violation, ...]:
+        """Violations, for the officer only. See `employees.violations`."""
+        return violations(self._registers, self._ledger, actor)
+
+    def breaches(self, *, show: bool = False, as_of: AsOf = None) -> tuple[BreachRecord, ...]:
+        """The breach register of GDPR Art. 33(5). See `breaches.breaches`."""
+        return breaches(self._registers, self._ledger, show=show, as_of=as_of)
 
     # --- running ---------------------------------------------------------------------------------------------
 

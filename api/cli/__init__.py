@@ -1,8 +1,9 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
-One file a capability: setup (init, key, new-id), recording (register, record, commands), orders (record-order, prove),
-people (state, lookup), history (history, replay), audit (verify, checkpoint, rebuild), duties (tick), demo. A door
-knows no rules: it builds commands, and shows what the ledger answers.
+One file a capability: setup (init, key, new-id), policy, recording (register, record, commands), orders (record-order,
+prove), people (state, lookup), history (history, replay), explain, audit (verify, checkpoint, rebuild), duties (tick),
+registers (activities, documents, employees, breaches), demo. A door knows no rules: it builds commands, and shows what
+the ledger answers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import audit, demo, duties, explain, history, orders, people, recording, setup
+from api.cli import audit, demo, duties, explain, history, orders, people, policy, recording, registers, setup
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
@@ -98,7 +99,7 @@ def _program(
     pass
 
 
-for capability in (setup, recording, orders, people, history, explain, audit, duties, demo):
+for capability in (setup, policy, recording, orders, people, history, explain, registers, audit, duties, demo):
     capability.add_to(app)
 
 
