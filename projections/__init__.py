@@ -26,7 +26,7 @@ from projections.documents import Binding, Document, bindings, document_text, do
 from projections.employees import Employee, Violation, employees, violations
 from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, OrderTrail, OrderTrails
 from projections.personal_data import FieldState, FieldVersion, IdentifierState, PersonalData, SubjectState
-from projections.persons import person
+from projections.persons import narrowed, person
 from projections.projection import AsOf
 from projections.registers import Registers
 from projections.runner import MAX_DIFFERENCES, Progress, Quarantined, Runner, Status
@@ -124,8 +124,12 @@ class Projections:
     def live_consents(
         self, subject_id: SubjectId, *, recipient_id: RecipientId | None, purpose: Purpose, as_of: AsOf = None
     ) -> tuple[Consent, ...]:
-        """The live consents for exactly this recipient (None: the company) and purpose. See `Consents.live`."""
-        return self._consents.live(subject_id, recipient_id=recipient_id, purpose=purpose, as_of=as_of)
+        """The live consents for exactly this recipient (None: the company) and purpose. See `Consents.live`.
+
+        While records are merged, what another one of them withdrew is not live here.
+        """
+        found = self._consents.live(subject_id, recipient_id=recipient_id, purpose=purpose, as_of=as_of)
+        return narrowed(self._registers, self._ledger, subject_id, found, as_of=as_of)
 
     def disclosures(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Disclosure, ...]:
         """The accounting of disclosures of a subject's data. See `Disclosures.disclosures`."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from ledger import Ledger
+from ledger.command import Past, query_of
 from ledger.events import SubjectsMerged, SubjectsUnmerged
-from ledger.state.merge import together
+from ledger.state.consent import consents
+from ledger.state.merge import stances, together
 from ledger.vocabulary import SubjectId
-from projections.projection import AsOf
+from projections.consents import Consent
+from projections.projection import AsOf, bound, text
 from projections.registers import Register, Registers
 
 
@@ -25,3 +29,29 @@ def _concerns(event: object, subject_id: SubjectId, centres: set[SubjectId]) -> 
     if isinstance(event, SubjectsMerged):
         return subject_id in event.members
     return isinstance(event, SubjectsUnmerged) and event.subject_id in centres
+
+
+def narrowed(
+    registers: Registers,
+    ledger: Ledger,
+    subject_id: SubjectId,
+    found: tuple[Consent, ...],
+    *,
+    as_of: AsOf = None,
+) -> tuple[Consent, ...]:
+    """Return those of a record's live consents that no other record of the same person withdrew. See `stances`."""
+    if not found or len(person(registers, subject_id, as_of=as_of)) == 1:
+        return found
+    known = bound(as_of)
+    past = Past()
+    past.all = [
+        one
+        for one in ledger.read(query_of(consents(subject_id)))
+        if one.index < known.end and text(one.recorded_at) <= known.moment
+    ]
+    no = {
+        (said.recipient_id, said.purpose)
+        for said in stances(past, subject_id).withdrawn
+        if said.subject_id != subject_id
+    }
+    return tuple(consent for consent in found if (consent.recipient_id, consent.purpose) not in no)

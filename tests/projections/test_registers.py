@@ -93,6 +93,34 @@ def test_the_records_of_a_person_are_known_now_and_as_of_then(world: World) -> N
     assert known(two, None) == {two}
 
 
+def test_a_consent_is_not_live_while_merged_with_a_record_that_withdrew_it(world: World) -> None:
+    one, two = world.subject(), world.subject()
+    asked: dict[str, Any] = {"recipient_id": None, "purpose": Purpose.OWN_OFFERS}
+    given = {
+        subject: GiveConsent(
+            consent_id=new_id(),  # type: ignore[arg-type]
+            subject_id=subject,
+            fields=("email",),  # type: ignore[arg-type]
+            text_sha256="0" * 64,  # type: ignore[arg-type]
+            language="et",  # type: ignore[arg-type]
+            channel=Channel.LINK,
+            **asked,
+        )
+        for subject in (one, two)
+    }
+    world.given(*given.values())
+    world.given(WithdrawConsent(consent_id=given[two].consent_id, subject_id=two, channel=Channel.PHONE))
+    before, at = world.ledger.size(), world.now
+    world.given(MergeSubjects(subject_id=one, merged_id=two, ground="same"))  # type: ignore[arg-type]
+    merged = world.ledger.size()
+    assert world.then.live_consents(one, **asked) == ()
+    assert len(world.then.live_consents(one, as_of=before, **asked)) == 1
+    assert len(world.then.live_consents(one, as_of=at, **asked)) == 1
+    world.given(UnmergeSubjects(subject_id=one, merged_id=two, ground="namesake"))  # type: ignore[arg-type]
+    assert len(world.then.live_consents(one, **asked)) == 1
+    assert world.then.live_consents(one, as_of=merged, **asked) == ()
+
+
 # --- activities --------------------------------------------------------------------------------------------------
 
 
