@@ -2,7 +2,7 @@
 
 One file a capability: setup (init, key, new-id), policy, recording (register, record, commands), orders (record-order,
 prove), people (state, lookup), history (history, replay), explain, audit (verify, checkpoint, rebuild), duties (tick),
-registers (activities, documents, employees, breaches), demo. A door knows no rules: it builds commands, and shows what
+documents, registers, demo. A door knows no rules: it builds commands, and shows what
 the ledger answers.
 """
 
@@ -17,7 +17,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import audit, demo, duties, explain, history, orders, people, policy, recording, registers, setup
+from api.cli import (
+    audit,
+    demo,
+    documents,
+    duties,
+    explain,
+    history,
+    orders,
+    people,
+    policy,
+    recording,
+    registers,
+    setup,
+)
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
@@ -99,7 +112,20 @@ def _program(
     pass
 
 
-for capability in (setup, policy, recording, orders, people, history, explain, registers, audit, duties, demo):
+for capability in (
+    setup,
+    policy,
+    recording,
+    orders,
+    people,
+    history,
+    explain,
+    documents,
+    registers,
+    audit,
+    duties,
+    demo,
+):
     capability.add_to(app)
 
 

@@ -1,17 +1,11 @@
-"""activities, documents, employees, breaches, consent-record, audit-events: what an officer shows, as files too."""
+"""activities, employees, violations, breaches, consent-record, audit-events: what an officer shows, as files too."""
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Sequence
-from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 import typer
 
-from api.cli.failure import Usage
 from api.cli.options import (
     ActorOption,
     DataOption,
@@ -21,42 +15,23 @@ from api.cli.options import (
     identifier,
     moment,
     opened,
-    word,
 )
 from api.cli.output import Output
-from api.csv_text import write_rows
+from api.cli.tables import AsOfOption, Format, FormatOption, print_rows
 from ledger.command import query_of
 from ledger.errors import ConsentUnknown, PolicyMissing
-from ledger.events import PolicyAdopted, Withheld
+from ledger.events import PolicyAdopted
 from ledger.policy import parse_policy
 from ledger.state.policy import policies
-from ledger.vocabulary import ConsentId, Role, Sha256Hex, SubjectId, check_sha256
+from ledger.vocabulary import ConsentId, Role, SubjectId
 from projections import open_projections
 from projections.audit_event import audit_events
 from projections.consent_record import consent_record
-
-AsOfOption = Annotated[
-    str | None, typer.Option("--as-of", metavar="TIME", help="What was known then, with zone (default: now).")
-]
-
-
-class Format(StrEnum):
-    """How a register is printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-
-
-FormatOption = Annotated[Format, typer.Option("--format", metavar="WORD", help="table, csv or json.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands to the program."""
     app.command("activities")(activities)
-    app.command("documents")(documents)
-    app.command("document-text")(document_text)
-    app.command("bindings")(bindings)
     app.command("employees")(employees)
     app.command("violations")(violations)
     app.command("breaches")(breaches)
@@ -73,53 +48,7 @@ def activities(as_of: AsOfOption = None, form: FormatOption = Format.TABLE, data
     with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
         projections.catch_up()
         found = projections.activities(as_of=then)
-    _print(form, found, ("article", "activity", "purpose", "legal_bases", "recipients", "retention"))
-
-
-def documents(as_of: AsOfOption = None, form: FormatOption = Format.TABLE, data: DataOption = None) -> None:
-    """List the documents that were published, with the hash of each text.
-
-    Example: prooftrail documents --format json
-    """
-    then = moment(as_of, "--as-of")
-    with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
-        projections.catch_up()
-        found = projections.documents(as_of=then)
-    _print(form, found, ("index", "kind", "version", "language", "effective_at", "text_sha256"))
-
-
-def document_text(
-    sha256: Annotated[str, typer.Argument(metavar="SHA256", help="The hash of the text: prooftrail documents.")],
-    data: DataOption = None,
-) -> None:
-    """Print a published text, byte for byte.
-
-    Example: prooftrail document-text SHA256 | sha256sum
-    """
-    digest = Sha256Hex(word(check_sha256, sha256, "SHA256"))
-    with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
-        text = projections.document_text(digest)
-    sys.stdout.buffer.write(text.encode())
-
-
-def bindings(
-    subject: SubjectOption,
-    at: Annotated[str, typer.Option("--at", metavar="TIME", help="The day asked about, with zone.")],
-    form: FormatOption = Format.TABLE,
-    data: DataOption = None,
-) -> None:
-    """Say which principles and terms bound a person at a moment, and what they had seen and accepted by then.
-
-    Example: prooftrail bindings --subject ID --at 2026-06-30T12:00:00+03:00
-    """
-    subject_id = SubjectId(identifier(subject, "--subject"))
-    then = moment(at, "--at")
-    if then is None:
-        raise Usage("--at: is a moment such as 2026-11-22T10:00:00Z")
-    with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
-        projections.catch_up()
-        found = projections.bindings(subject_id, then)
-    _print(form, found, ("kind", "version", "presented", "accepted", "documents"))
+    print_rows(form, found, ("article", "activity", "purpose", "legal_bases", "recipients", "retention"))
 
 
 def employees(as_of: AsOfOption = None, form: FormatOption = Format.TABLE, data: DataOption = None) -> None:
@@ -131,7 +60,7 @@ def employees(as_of: AsOfOption = None, form: FormatOption = Format.TABLE, data:
     with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
         projections.catch_up()
         found = projections.employees(then or ledger.now(), as_of=then)
-    _print(form, found, ("employee_id", "role", "acknowledged", "has_access", "access_until", "offboarded_at"))
+    print_rows(form, found, ("employee_id", "role", "acknowledged", "has_access", "access_until", "offboarded_at"))
 
 
 def violations(
@@ -147,7 +76,7 @@ def violations(
     with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
         projections.catch_up()
         found = projections.violations(actor(role, actor_id))
-    _print(form, found, ("violation_id", "category", "employee", "details", "outcome"))
+    print_rows(form, found, ("violation_id", "category", "employee", "details", "outcome"))
 
 
 def breaches(
@@ -164,7 +93,7 @@ def breaches(
     with opened(data) as (settings, ledger), open_projections(ledger, settings.projections_file) as projections:
         projections.catch_up()
         found = projections.breaches(show=show, as_of=then)
-    _print(form, found, ("breach_id", "aware_at", "notice_due_at", "risk", "authority_notified_at", "closed_at"))
+    print_rows(form, found, ("breach_id", "aware_at", "notice_due_at", "risk", "authority_notified_at", "closed_at"))
 
 
 def record_of_consent(
@@ -205,31 +134,3 @@ def events_of_audit(subject: SubjectOption, as_of: AsOfOption = None, data: Data
         for disclosure in projections.disclosures(subject_id, as_of=then):
             for event in audit_events(disclosure, ledger=ledger.origin):
                 output.document(event)
-
-
-def _print(form: Format, found: Sequence[msgspec.Struct], columns: Sequence[str]) -> None:
-    """Print rows: all fields as CSV or JSON, those of `columns` as a table."""
-    output = Output(form is Format.JSON)
-    rows = [{name: _plain(getattr(one, name)) for name in one.__struct_fields__} for one in found]
-    if form is Format.JSON:
-        output.document(rows)
-    elif form is Format.TABLE:
-        output.table(columns, [[_cell(row[name]) for name in columns] for row in rows])
-    elif found:
-        text = io.StringIO(newline="")
-        write_rows(text, found[0].__struct_fields__, ([_cell(value) for value in row.values()] for row in rows))
-        sys.stdout.buffer.write(text.getvalue().encode())
-
-
-def _plain(value: Any) -> Any:
-    return {"withheld": value.value} if isinstance(value, Withheld) else msgspec.to_builtins(value)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return "; ".join(map(_cell, value))
-    if isinstance(value, dict):
-        return f"<{value['withheld']}>" if "withheld" in value else " ".join(map(_cell, value.values()))
-    return str(value)

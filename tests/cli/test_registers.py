@@ -16,6 +16,15 @@ BREACH = "00000000-0000-4000-8000-00000000b4ea"
 TEXT = "Tingimused\r\nõ"
 
 
+def test_a_document_is_refused_by_rule_and_by_form(program: Program, office: Path) -> None:
+    words = ("publish", "-", "--kind", "terms", "--document-version", "1", "--language", "et", "--effective")
+    ran = program(*words, "2020-01-01T00:00:00Z", "--json", stdin=b"Terms")
+    assert (ran.code, ran.error["evidence"]["field"]) == (1, "effective_at")
+    assert program(*words, "2020-01-01", stdin=b"Terms").code == 2
+    ran = program(*words, "2020-01-01T00:00:00Z", "--json", stdin=b"\xff")
+    assert (ran.code, ran.error["evidence"]["field"]) == (1, "text")
+
+
 @pytest.fixture
 def office(program: Program, data: Path) -> Path:
     assert program("policy", "adopt", "-", "--as", "officer", stdin=default_policy_text()).code == 0
@@ -41,16 +50,9 @@ def test_no_policy_no_record(program: Program, data: Path) -> None:
 
 
 def test_a_published_text_comes_back_to_the_byte(program: Program, office: Path) -> None:
-    record(
-        program,
-        command="publish-document",
-        kind="terms",
-        version="1",
-        language="et",
-        text=TEXT,
-        published_at="2026-01-01T00:00:00Z",
-        effective_at="2026-01-01T00:00:00Z",
-    )
+    words = ("publish", "-", "--kind", "terms", "--document-version", "1", "--language", "et", "--effective")
+    ran = program(*words, "2026-01-01T00:00:00Z", "--published", "2026-01-01T00:00:00Z", "--json", stdin=TEXT.encode())
+    assert ran.json["version"] == "1"
     (found,) = program("documents", "--format", "json").json
     assert found["version"] == "1"
     # What runs the program here makes one line end of both; tests/projections compares the bytes.
