@@ -151,7 +151,7 @@ class Projections:
 
     def activities(self, *, as_of: AsOf = None) -> tuple[ActivityRecord, ...]:
         """The record of processing activities of GDPR Art. 30. See `activities.activities`."""
-        return activities(self._registers, as_of=as_of)
+        return activities(self._registers, self._personal_data.clients(as_of=as_of), as_of=as_of)
 
     def documents(self, *, as_of: AsOf = None) -> tuple[Document, ...]:
         """Every published document. See `documents.documents`."""

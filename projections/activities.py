@@ -7,7 +7,7 @@ import msgspec
 from ledger.errors import PolicyMissing
 from ledger.events import PolicyAdopted
 from ledger.policy import Policy, parse_policy
-from ledger.vocabulary import Reference, SubjectRole, Word
+from ledger.vocabulary import ClientId, Reference, SubjectRole, Word
 from projections.projection import AsOf
 from projections.registers import ALL, Register, Registers
 
@@ -19,6 +19,7 @@ class ActivityRecord(msgspec.Struct, frozen=True, kw_only=True):
     activity: Word
     description: str
     controller: str
+    on_behalf_of: tuple[ClientId, ...]  # the controllers of Art. 30(2)(a), by the ids of clients
     contact: str
     officer: str
     role: SubjectRole
@@ -36,7 +37,9 @@ class ActivityRecord(msgspec.Struct, frozen=True, kw_only=True):
     policy_index: int
 
 
-def activities(registers: Registers, *, as_of: AsOf = None) -> tuple[ActivityRecord, ...]:
+def activities(
+    registers: Registers, clients: tuple[ClientId, ...], *, as_of: AsOf = None
+) -> tuple[ActivityRecord, ...]:
     """Return the record as it was then, one row for each activity and role. Raises PolicyMissing before any policy."""
     found = registers.past((Register.POLICIES, ALL), as_of=as_of).all
     if not found:
@@ -45,14 +48,14 @@ def activities(registers: Registers, *, as_of: AsOf = None) -> tuple[ActivityRec
     assert isinstance(adopted, PolicyAdopted)
     policy = parse_policy(adopted.text)
     return tuple(
-        _record(policy, name, role, found[-1].index)
+        _record(policy, name, role, clients, found[-1].index)
         for role in SubjectRole
         for name, activity in policy.activities.items()
         if role in activity.roles
     )
 
 
-def _record(policy: Policy, name: Word, role: SubjectRole, index: int) -> ActivityRecord:
+def _record(policy: Policy, name: Word, role: SubjectRole, clients: tuple[ClientId, ...], index: int) -> ActivityRecord:
     activity = policy.activities[name]
     retention = policy.retention[activity.retention_class]
     about = policy.record
@@ -61,6 +64,7 @@ def _record(policy: Policy, name: Word, role: SubjectRole, index: int) -> Activi
         activity=name,
         description=activity.description,
         controller=policy.controller,
+        on_behalf_of=clients if role is SubjectRole.PROCESSOR else (),
         contact=about.contact,
         officer=about.officer,
         role=role,

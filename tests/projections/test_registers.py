@@ -23,6 +23,7 @@ from ledger.commands import (
     OnboardEmployee,
     PresentDocument,
     PublishDocument,
+    RegisterSubject,
     ReportViolation,
     RequestDisclosure,
     ResolveViolation,
@@ -42,6 +43,7 @@ from ledger.vocabulary import (
     Purpose,
     Role,
     SubjectId,
+    SubjectRole,
     new_id,
 )
 from projections.audit_event import audit_events
@@ -142,6 +144,13 @@ def test_the_record_of_activities_is_that_of_the_policy_of_the_day(world: World)
     )
     assert "hosting (dpv:DataProcessor)" in row.recipients
     assert row.data_subjects
+    assert row.on_behalf_of == ()
+    client: Any = new_id()
+    for _ in range(2):
+        world.given(RegisterSubject(subject_id=SubjectId(new_id()), role=SubjectRole.PROCESSOR, client_id=client))
+    found = {one.article: one.on_behalf_of for one in world.then.activities()}
+    assert found == {"30(1)": (), "30(2)": (client,)}
+    assert {one.on_behalf_of for one in world.then.activities(as_of=before)} == {()}
     assert row.security
 
 
