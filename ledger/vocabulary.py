@@ -66,7 +66,7 @@ class Purpose(StrEnum):
     SERVICE = "service-provision"  # dpv:ServiceProvision
     E_INVOICE = "e-invoice-delivery"  # dpv:DeliveryOfGoods, narrowed to e-invoices
     OWN_OFFERS = "own-offers"  # dpv:DirectMarketing
-    PARTNER_OFFERS = "partner-offers"  # dpv:ThirdPartyMarketing
+    PARTNER_OFFERS = "partner-offers"  # dpv:Advertising
     ACCOUNTING = "accounting"  # dpv:RecordManagement
     LEGAL = "legal-compliance"  # dpv:LegalCompliance
 

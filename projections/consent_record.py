@@ -36,9 +36,13 @@ def consent_record(consent: Consent, policy: Policy, *, receipt: bool, ledger: s
         "@id": f"urn:uuid:{consent.consent_id}",
         "@type": "dpv:ConsentReceipt" if receipt else "dpv:ConsentRecord",
         "dct:conformsTo": {"@id": f"dpv-27560:{kind}-eu-gdpr"},
-        "dct:identifier": consent.consent_id,
+        "dpv:hasIdentifier": consent.consent_id,
         "dct:source": f"{ledger}, entry {consent.given}",
-        "dpv:hasDataSubject": {"@id": f"urn:uuid:{consent.subject_id}", "@type": "dpv:DataSubject"},
+        "dpv:hasDataSubject": {
+            "@id": f"urn:uuid:{consent.subject_id}",
+            "@type": "dpv:DataSubject",
+            "dpv:hasIdentifier": consent.subject_id,
+        },
         "dpv:hasProcess": [_process(consent, policy)],
         "dpv:hasNotice": {
             "@type": "dpv:ConsentNotice",

@@ -312,9 +312,9 @@ def test_a_consent_is_shown_as_a_record_and_a_receipt_of_27560(world: World) -> 
     (known,) = world.then.consents(subject)
     record = consent_record(known, policy, receipt=False, ledger="example.com/ledger")
     assert record["dct:conformsTo"] == {"@id": "dpv-27560:record-eu-gdpr"}
-    assert record["dct:identifier"] == consent
+    assert record["dpv:hasIdentifier"] == consent
     (process,) = record["dpv:hasProcess"]
-    assert process["dpv:hasPurpose"]["@id"] == "dpv:ThirdPartyMarketing"
+    assert process["dpv:hasPurpose"]["@id"] == "dpv:Advertising"
     assert [one["@id"] for one in process["dpv:hasPersonalData"]] == ["pd:Contact", "dpv:PersonalData"]
     assert process["dpv:hasRecipient"]["@id"] == f"urn:uuid:{recipient}"
     assert record["dpv:hasNotice"]["dct:identifier"] == "sha256:" + "0" * 64
