@@ -106,6 +106,16 @@ class Activity(_Part, frozen=True):
     categories: tuple[Word, ...]
     retention_class: RetentionClass
     recipients: tuple[RecipientCategory, ...] = ()
+    data_subjects: tuple[str, ...] = ()
+
+
+class RecordHead(_Part, frozen=True):
+    """What GDPR Art. 30 asks of the company as a whole: contacts, transfers to third countries, security measures."""
+
+    contact: str = ""
+    officer: str = ""
+    transfers: tuple[str, ...] = ()
+    security: tuple[str, ...] = ()
 
 
 class RetentionRule(_Part, frozen=True):
@@ -165,6 +175,7 @@ class Policy(_Part, frozen=True):
     calendar: Calendar
     order_uses: tuple[Word, ...]
     verified_senders: tuple[Word, ...]  # what `authentication` of an order by e-mail says of a sender who was verified
+    record: RecordHead = RecordHead()
 
     def may_use(self, field: Word, *, purpose: Purpose, role: SubjectRole) -> bool:
         """Whether any activity of this purpose may hold such a field of somebody in this role."""

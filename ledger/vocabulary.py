@@ -72,7 +72,7 @@ class Purpose(StrEnum):
     SERVICE = "service-provision"  # dpv:ServiceProvision
     E_INVOICE = "e-invoice-delivery"  # dpv:DeliveryOfGoods, narrowed to e-invoices
     OWN_OFFERS = "own-offers"  # dpv:DirectMarketing
-    PARTNER_OFFERS = "partner-offers"  # dpv:ThirdPartyMarketing
+    PARTNER_OFFERS = "partner-offers"  # dpv:Advertising
     ACCOUNTING = "accounting"  # dpv:RecordManagement
     LEGAL = "legal-compliance"  # dpv:LegalCompliance
 
@@ -82,6 +82,11 @@ class LegalBasis(StrEnum):
     CONTRACT = "contract"  # GDPR Art. 6(1)(b), dpv:Contract
     LEGAL_OBLIGATION = "legal-obligation"  # GDPR Art. 6(1)(c), dpv:LegalObligation
     LEGITIMATE_INTEREST = "legitimate-interest"  # GDPR Art. 6(1)(f), dpv:LegitimateInterest
+
+    @property
+    def dpv(self) -> str:
+        """The term of W3C DPV 2.3."""
+        return "dpv:" + "".join(part.capitalize() for part in self.split("-"))
 
 
 class Channel(StrEnum):

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from ledger import Ledger
+from ledger import Actor, Ledger
 from ledger.policy import Policy
 from ledger.state.retention import Term
 from ledger.vocabulary import (
@@ -27,16 +27,23 @@ from ledger.vocabulary import (
     Purpose,
     RecipientId,
     RetentionClass,
+    Sha256Hex,
     SubjectId,
     Word,
 )
+from projections.activities import ActivityRecord, activities
+from projections.breaches import BreachRecord, breaches
 from projections.compare import Comparison, Difference
 from projections.consents import Consent, Consents
 from projections.disclosures import Disclosure, Disclosures, DisclosureStep
+from projections.documents import Binding, Document, bindings, document_text, documents
+from projections.employees import Employee, Violation, employees, violations
 from projections.holds import Hold, Holds
 from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, OrderTrail, OrderTrails
 from projections.personal_data import FieldState, FieldVersion, IdentifierState, PersonalData, SubjectState
+from projections.persons import narrowed, person
 from projections.projection import AsOf
+from projections.registers import Registers
 from projections.requests import Requests, RequestState
 from projections.restrictions import Restriction, Restrictions
 from projections.retention import Retention
@@ -47,7 +54,10 @@ from projections.values import ValueState
 
 __all__ = [
     "PROJECTIONS_FILE",
+    "ActivityRecord",
     "AsOf",
+    "Binding",
+    "BreachRecord",
     "Comparison",
     "Consent",
     "Content",
@@ -55,6 +65,8 @@ __all__ = [
     "Disclosure",
     "DisclosureStep",
     "Dispute",
+    "Document",
+    "Employee",
     "FieldState",
     "FieldVersion",
     "Hold",
@@ -70,6 +82,7 @@ __all__ = [
     "Status",
     "SubjectState",
     "ValueState",
+    "Violation",
     "open_projections",
 ]
 
@@ -92,6 +105,8 @@ class Projections:
         self._requests = Requests(store)
         self._restrictions = Restrictions(store)
         self._holds = Holds(store)
+        self._registers = Registers(ledger, store)
+        self._ledger = ledger
         self._retention = Retention(ledger, store)
         self.runner = Runner(
             ledger,
@@ -105,6 +120,7 @@ class Projections:
                 self._restrictions,
                 self._holds,
                 self._retention,
+                self._registers,
             ),
         )
 
@@ -144,8 +160,12 @@ class Projections:
     def live_consents(
         self, subject_id: SubjectId, *, recipient_id: RecipientId | None, purpose: Purpose, as_of: AsOf = None
     ) -> tuple[Consent, ...]:
-        """The live consents for exactly this recipient (None: the company) and purpose. See `Consents.live`."""
-        return self._consents.live(subject_id, recipient_id=recipient_id, purpose=purpose, as_of=as_of)
+        """The live consents for exactly this recipient (None: the company) and purpose. See `Consents.live`.
+
+        While records are merged, what another one of them withdrew is not live here.
+        """
+        found = self._consents.live(subject_id, recipient_id=recipient_id, purpose=purpose, as_of=as_of)
+        return narrowed(self._registers, self._ledger, subject_id, found, as_of=as_of)
 
     def disclosures(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Disclosure, ...]:
         """The accounting of disclosures of a subject's data. See `Disclosures.disclosures`."""
@@ -202,6 +222,38 @@ class Projections:
     def policy(self) -> Policy | None:
         """The policy in force, None before any."""
         return self._retention.in_force()
+
+    def person(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[SubjectId, ...]:
+        """The records of one person, merged with this one. See `persons.person`."""
+        return person(self._registers, subject_id, as_of=as_of)
+
+    def activities(self, *, as_of: AsOf = None) -> tuple[ActivityRecord, ...]:
+        """The record of processing activities of GDPR Art. 30. See `activities.activities`."""
+        return activities(self._registers, self._personal_data.clients(as_of=as_of), as_of=as_of)
+
+    def documents(self, *, as_of: AsOf = None) -> tuple[Document, ...]:
+        """Every published document. See `documents.documents`."""
+        return documents(self._registers, as_of=as_of)
+
+    def document_text(self, text_sha256: Sha256Hex) -> str:
+        """A published text, to the byte. See `documents.document_text`."""
+        return document_text(self._ledger, text_sha256)
+
+    def bindings(self, subject_id: SubjectId, at: datetime, *, as_of: AsOf = None) -> tuple[Binding, ...]:
+        """Which text bound a person at a moment. See `documents.bindings`."""
+        return bindings(self._registers, subject_id, at, as_of=as_of)
+
+    def employees(self, now: datetime, *, as_of: AsOf = None) -> tuple[Employee, ...]:
+        """Who works here, and who may see personal data at `now`. See `employees.employees`."""
+        return employees(self._registers, now, as_of=as_of)
+
+    def violations(self, actor: Actor) -> tuple[Violation, ...]:
+        """Violations, for the officer only. See `employees.violations`."""
+        return violations(self._registers, self._ledger, actor)
+
+    def breaches(self, *, show: bool = False, as_of: AsOf = None) -> tuple[BreachRecord, ...]:
+        """The breach register of GDPR Art. 33(5). See `breaches.breaches`."""
+        return breaches(self._registers, self._ledger, show=show, as_of=as_of)
 
     # --- running ---------------------------------------------------------------------------------------------
 

@@ -127,6 +127,10 @@ _IDENTIFYING: Final = {"value": None} | {f"values.{name}": kind for name, kind i
 _REGISTRATION: Final = """
 SELECT idx, recorded_at, role, client FROM subjects WHERE subject = ? AND idx < ? AND recorded_at <= ?
 """
+_CLIENTS: Final = """
+SELECT client, min(idx) FROM subjects
+WHERE client IS NOT NULL AND idx < ? AND recorded_at <= ? GROUP BY client ORDER BY 2
+"""
 _LINKS: Final = """
 SELECT idx, recorded_at, kind FROM links WHERE subject = ? AND idx < ? AND recorded_at <= ? ORDER BY idx
 """
@@ -288,6 +292,11 @@ class PersonalData(Projection):
         with self._store.read() as rows:
             found = rows(_LOOKUP, wanted, kind)
         return [SubjectId(subject) for subject, _ in found]
+
+    def clients(self, *, as_of: AsOf = None) -> tuple[ClientId, ...]:
+        """Return the clients on whose behalf data of their own people is held, the first known first."""
+        with self._store.read() as rows:
+            return tuple(ClientId(client) for client, _ in rows(_CLIENTS, *bound(as_of)))
 
     # --- inside ----------------------------------------------------------------------------------------------
 

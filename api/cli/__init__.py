@@ -1,10 +1,10 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
-One file a capability: setup (init, new-id), keys (key, rotate-key), recording (register, record, commands), orders
-(record-order), people (state, lookup), requests (requests, holds, quarantine, retention, answer, export), history
-(history, replay), explain, evidence (prove, index), audit (verify, checkpoint, rebuild), publish (export-log, receipt, audit),
-accuse, witness (witness, cosign), copy, duties (tick), demo. A door knows no rules: it builds commands, and shows what
-the ledger answers.
+One file a capability: setup (init, new-id), keys (key, rotate-key), policy, recording (register, record, commands),
+orders (record-order), people (state, lookup), requests (requests, holds, quarantine, retention, answer, export),
+history (history, replay), explain, documents, registers, evidence (prove, index), audit (verify, checkpoint, rebuild),
+publish (export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), demo. A door knows no
+rules: it builds commands, and shows what the ledger answers.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from api.cli import (
     audit,
     copy,
     demo,
+    documents,
     duties,
     evidence,
     explain,
@@ -30,8 +31,10 @@ from api.cli import (
     keys,
     orders,
     people,
+    policy,
     publish,
     recording,
+    registers,
     requests,
     setup,
     witness,
@@ -119,8 +122,8 @@ def _program(
 
 
 _CAPABILITIES = (
-    setup, keys, recording, orders, people, requests, history, explain, evidence, audit, publish, accuse, witness, copy,
-    duties, demo,
+    setup, keys, policy, recording, orders, people, requests, history, explain, documents, registers, evidence, audit,
+    publish, accuse, witness, copy, duties, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

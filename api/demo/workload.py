@@ -30,6 +30,7 @@ from ledger import commands as do
 from ledger.command import Command
 from ledger.errors import ConsentMissing, TokenExpired
 from ledger.events import ClassDecision, Transaction
+from ledger.policy import default_policy_text
 from ledger.vocabulary import (
     ActorId,
     CaseId,
@@ -128,6 +129,8 @@ class Workload:
 
     def feed(self, story: Iterable[Step], progress: Callable[[int], None] = lambda done: None) -> Tally:
         """Carry out a story; `progress` is told how many steps are done. Raises what the first failing step raised."""
+        # The story is lived under the policy that comes with the program.
+        self._record(do.AdoptPolicy(text=default_policy_text()), self._officer, "policy")
         underway: deque[Future[None]] = deque()
         today = date.min
         last: dict[int, Future[None]] = {}
@@ -392,4 +395,5 @@ class Workload:
 
 
 def _word(field: str) -> str:
-    return field.replace("_", "-")
+    # What the policy calls it.
+    return "address" if field == "postal_address" else field.replace("_", "-")

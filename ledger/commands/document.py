@@ -118,9 +118,9 @@ class PublishDocument(Command, frozen=True):
                 raise DocumentExists(kind=self.kind, version=self.version, language=self.language)
         known = dict(versions(past, self.kind))
         if self.version in known:
-            # A translation says the same, so it holds from the same day.
-            if self.effective_at != known[self.version]:
-                raise Invalid("effective_at", "is another than that of this version in other languages")
+            # A translation may come late, and is no way around the notice.
+            if self.effective_at < known[self.version]:
+                raise Invalid("effective_at", "is before that of this version in another language")
             return
         # A wording of consent binds nobody who does not say yes to it: it amends nothing.
         if not known or self.kind is DocumentKind.CONSENT:

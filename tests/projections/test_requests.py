@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -46,10 +44,9 @@ from tests.projections.world import World, collect
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with World(tmp_path / "data") as world:
-        world.given(AdoptPolicy(text=default_policy_text()))
-        yield world
+def world(world: World) -> World:
+    world.given(AdoptPolicy(text=default_policy_text()))
+    return world
 
 
 def receive(world: World, subject: SubjectId, kind: RequestKind = RequestKind.ACCESS) -> dict[str, Any]:

@@ -58,7 +58,14 @@ def test_catching_up_with_an_empty_ledger_builds_the_tables(world: World) -> Non
     status = world.asked.status()
     assert (status.built, status.position, status.lag, status.quarantined) == (True, 0, 0, 0)
     assert status.versions == world.asked.runner._versions
-    assert {"consents", "disclosures", "order_trail", "personal_data", "requests"} <= status.versions.keys()
+    assert {
+        "consents",
+        "disclosures",
+        "order_trail",
+        "personal_data",
+        "registers",
+        "requests",
+    } <= status.versions.keys()
 
 
 @pytest.mark.parametrize("batch", [1, 7, 8_192])
