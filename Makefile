@@ -50,6 +50,7 @@ conformance: $(BIN)/.ready
 	$(BIN)/python -m pytest tests/conformance
 
 bench: $(BIN)/.ready
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || echo "without the row of UmaDB"
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:

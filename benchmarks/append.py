@@ -10,6 +10,7 @@ number of our callers. Keys of new people are in a file of their own, which the 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,8 +26,9 @@ from benchmarks.rounds import Clock, Spent, alternate, dealt, in_threads
 from ledger import Ledger
 from ledger.command import Fact
 from ledger.entry import parse
+from ledger.errors import Conflict
 from ledger.events import SubjectRegistered
-from ledger.sequencer import Append, Committed
+from ledger.sequencer import Append, Committed, Outcome
 from ledger.storage.engine import QueryItem
 from ledger.vocabulary import SubjectId, subject_tag
 
@@ -47,8 +49,9 @@ class Appends:
     def __init__(self, ledger: Ledger, people: People, *, alone: bool = True) -> None:
         self._ledger = ledger
         self._people = people
-        self._random = random.Random(2)
-        self._alone = alone  # nobody else appends meanwhile
+        # Others who append meanwhile have people of their own choice.
+        self._random = random.Random(2 if alone else os.getpid())
+        self._alone = alone
 
     def work(self, count: int) -> list[Work]:
         """Return so many decided facts."""
@@ -74,9 +77,19 @@ class Appends:
     def _append_all(self, share: Sequence[Work]) -> None:
         known = self._ledger.size()
         for subject_id, fact in share:
-            outcome = self._ledger.append(self._prepare(subject_id, fact, known))
+            outcome = self._append(subject_id, fact, known)
             assert isinstance(outcome, Committed)
             known = outcome.first + 1
+
+    def _append(self, subject_id: SubjectId, fact: Fact, known: int) -> Outcome:
+        while True:
+            try:
+                return self._ledger.append(self._prepare(subject_id, fact, known))
+            except Conflict:
+                # Two processes made a key for the same person.
+                if self._alone:
+                    raise
+                known = self._ledger.size()
 
     def _prepare(self, subject_id: SubjectId, fact: Fact, known: int) -> Append:
         query = (QueryItem((SubjectRegistered.TOPIC,), (subject_tag(subject_id),)),)

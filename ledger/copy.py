@@ -24,7 +24,7 @@ import msgspec
 
 from ledger.entry import parse
 from ledger.errors import StorageError, Tampered
-from ledger.ledger import KEYS_FILE, LEDGER_FILE, Ledger, open_ledger
+from ledger.ledger import KEYS_FILE, LEDGER_FILE, Ledger, open_ledger, postgres_driver
 from ledger.sealing import Box
 from ledger.storage.engine import Batch, Engine, EventRow, Tile
 from ledger.storage.guard import Guard
@@ -58,8 +58,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         name = {"origin": ledger.origin, "verifier": str(ledger.verifier)}
         if self.server is None:
             return SqliteEngine.create(self.data / LEDGER_FILE, **name)
-        from ledger.storage.postgres import PostgresEngine
-
+        with postgres_driver():
+            from ledger.storage.postgres import PostgresEngine
         return PostgresEngine.create(self.server, **name)
 
     def keys(self, *, create: bool) -> KeyTable | None:
@@ -67,8 +67,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         if self.server is None:
             path = self.data / KEYS_FILE
             return SqliteKeyTable(path, create=create) if create or path.exists() else None
-        from ledger.storage.postgres_keys import PostgresKeyTable
-
+        with postgres_driver():
+            from ledger.storage.postgres_keys import PostgresKeyTable
         if create:
             return PostgresKeyTable.create(self.server)
         return PostgresKeyTable(self.server) if PostgresKeyTable.exists(self.server) else None

@@ -27,8 +27,7 @@ class DestroyedKeys:
 
     def contains(self, key_id: KeyId, position: int) -> bool:
         """Whether the destruction of a key is recorded at or before `position`, or known of later."""
-        if self._position < position:
-            self._read_up_to(position)
+        self.read_up_to(position)
         return key_id in self._keys
 
     def grown(self, rows: Sequence[EventRow], size: int) -> bool:
@@ -40,7 +39,10 @@ class DestroyedKeys:
                 self._position = size
         return bool(destroyed)
 
-    def _read_up_to(self, position: int) -> None:
+    def read_up_to(self, position: int) -> None:
+        """Take in what others recorded, when that is not done yet: once for all who seal after it."""
+        if self._position >= position:
+            return
         with self._lock:
             query = (QueryItem((KeyDestroyed.TOPIC,)),)
             self._keys |= {_key(s.entry) for s in self._engine.select(query, after=self._position, end=position)}

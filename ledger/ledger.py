@@ -605,6 +605,10 @@ class Ledger:
         self._boundaries.grown(rows, size)
         if self._destroyed.grown(rows, size) or self._size + len(rows) != size:
             self._erasures_recorded = size
+        if rows:
+            # What this fails to read, whoever seals or reads next will.
+            with suppress(StorageError):
+                self._destroyed.read_up_to(size)
         with self._grown:
             self._size = size
             self._grown.notify_all()
@@ -766,7 +770,7 @@ def existing_stores(data: Path, server: Server | None = None) -> Iterator[tuple[
             if (data / name).exists():
                 yield name, name == LEDGER_FILE
         return
-    with _driver():
+    with postgres_driver():
         from ledger.storage.postgres import PostgresEngine
         from ledger.storage.postgres_keys import PostgresKeyTable
     if PostgresKeyTable.exists(server):
@@ -777,7 +781,7 @@ def existing_stores(data: Path, server: Server | None = None) -> Iterator[tuple[
 
 def _create_on(server: Server, kek: bytes, signer: Signer, guard: Guard) -> None:
     """Make key store and ledger on a server, or join the ones that are there. Others may be recording meanwhile."""
-    with _driver():
+    with postgres_driver():
         from ledger.storage.postgres import PostgresEngine
         from ledger.storage.postgres_keys import PostgresKeyTable
     # The log is looked for first: whoever makes both at the same time makes the keys before it. So where a log is, its
@@ -818,7 +822,7 @@ def _check_signer(engine: Engine, signer: Signer, place: str) -> None:
 
 
 @contextmanager
-def _driver() -> Iterator[None]:
+def postgres_driver() -> Iterator[None]:
     """Import the driver of PostgreSQL: an extra, and nothing that a ledger in a file needs."""
     try:
         yield
@@ -829,7 +833,7 @@ def _driver() -> Iterator[None]:
 def _open_stores(data: Path, server: Server | None) -> tuple[Engine, Callable[[], KeyTable]]:
     if server is None:
         return SqliteEngine(data / LEDGER_FILE), partial(SqliteKeyTable, data / KEYS_FILE)
-    with _driver():
+    with postgres_driver():
         from ledger.storage.postgres import PostgresEngine
         from ledger.storage.postgres_keys import PostgresKeyTable
     return PostgresEngine(server), partial(PostgresKeyTable, server)

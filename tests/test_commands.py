@@ -1075,8 +1075,7 @@ def test_every_code_of_a_refusal_is_its_own_and_permanent() -> None:
         "disclosure-exists", "disclosure-state", "disclosure-unknown", "entry-too-large", "erasure-undecided",
         "field-unknown", "fields-mismatch", "idempotency-mismatch", "invalid", "order-exists", "order-state",
         "order-unknown", "recipient-mismatch", "signing-key-state", "stale-version", "subject-exists",
-        "subject-unknown", "token-expired",
-        "token-wrong", "transaction-exists",
+        "subject-unknown", "token-expired", "token-wrong", "transaction-exists",
     ]  # fmt: skip
     assert codes == sorted(known)
 

@@ -50,6 +50,7 @@ from ledger.storage.postgres_session import (
     storage_errors,
     warnings_of,
 )
+from ledger.storage.postgres_tags import TAG_STATEMENTS, PostgresTagStore, PostgresTagWriter
 from ledger.storage.server import Server
 from ledger.tlog.merkle import MAX_SIZE
 from ledger.vocabulary import KeyId, Tag
@@ -90,7 +91,7 @@ _STATEMENTS: Final = {
         "SELECT i.* FROM unnest(%s) k(key) CROSS JOIN LATERAL "
         "(SELECT key, content, first, count FROM {s}.idempotency WHERE key = k.key LIMIT 1) i"
     ),
-    "types": "SELECT type, code FROM {s}.event_types",
+    "types": "SELECT type, code FROM {s}.event_types ORDER BY code",
     "insert_types": "INSERT INTO {s}.event_types (type, code) SELECT t, c FROM unnest(%s, %s) r(t, c)",
     # All of a batch in one statement: each one costs the driver and the server more than its rows do.
     "insert": (
@@ -123,6 +124,11 @@ _STATEMENTS: Final = {
         "AND (%s = '{{}}' OR (SELECT bool_and((SELECT p.n FROM {s}.event_tags p "
         "WHERE p.tag = o.tag AND p.idx = r.idx) IS NOT NULL) FROM unnest(%s::text[]) o(tag))) "
         "AND r.idx < %s AND r.idx >= %s ORDER BY r.idx LIMIT %s) r JOIN {s}.events e ON e.idx = r.idx ORDER BY r.idx"
+    ),
+    # By the pair, so that only the index by type will do.
+    "last_of_type": (
+        "SELECT idx, entry FROM (SELECT type, idx, entry FROM {s}.events WHERE (type, idx) < (%s, %s) "
+        "ORDER BY type DESC, idx DESC LIMIT 1) e WHERE type = %s"
     ),
     "leaves": "SELECT leaf FROM {s}.events WHERE idx >= %s AND idx < %s ORDER BY idx",
     "tile": "SELECT hashes FROM {s}.tiles WHERE level = %s AND n = %s",
@@ -183,11 +189,12 @@ class PostgresEngine(Engine):
             "lock_class": sql.Literal(LOCK_CLASS),
             "lock_key": sql.Literal(lock_key(server.schema)),
         }
-        self.statements = {name: sql.SQL(text).format(**names) for name, text in _STATEMENTS.items()}
+        self.statements = {name: sql.SQL(text).format(**names) for name, text in (_STATEMENTS | TAG_STATEMENTS).items()}
         # The end of the log as this connection left it; where it still is, no type is unknown here.
         self.left = Head(-1, None)
         self._connected = 0
-        self._types: dict[str, int] = {}
+        self.codes: dict[str, int] = {}
+        """The numbers of the types that are known here; only what is committed."""
         self._write_lock = threading.Lock()
         self._writer: Connection | None = None
         self._closed = False
@@ -204,6 +211,8 @@ class PostgresEngine(Engine):
             raise
         self._writer = connection
         self._readers = Readers(self._sessions)
+        self._tags = PostgresTagStore(self._rows, self._sessions, self.statements)
+        self.tag_index = self._tags
 
     @classmethod
     def create(cls, server: Server, *, origin: str, verifier: str) -> PostgresEngine:
@@ -219,6 +228,7 @@ class PostgresEngine(Engine):
     def close(self) -> None:
         self._closed = True
         self._readers.close()
+        self._tags.close()
         with self._write_lock:
             if self._writer is not None:
                 self._writer.close()
@@ -248,6 +258,11 @@ class PostgresEngine(Engine):
             page = PAGE if limit is None else min(limit, PAGE)
             found = _merge([self._pages(stream, after, page) for stream in streams])
         return found if limit is None else _first(found, limit)
+
+    def last_of_type(self, type: str, end: int) -> Stored | None:
+        codes = self._codes([type])
+        row = self._read("last_of_type", codes[0], end, codes[0]) if codes else None
+        return None if row is None else Stored(row[0], row[1])
 
     def leaves(self, first: int, end: int) -> list[bytes]:
         return [row[0] for row in self._rows("leaves", first, end)]
@@ -296,6 +311,9 @@ class PostgresEngine(Engine):
             for row in rows:
                 yield TagRow(*row)
             last = rows[-1][:2]
+
+    def types(self) -> list[str]:
+        return [type for type, _ in self._rows("types")]
 
     def tiles(self) -> Iterator[tuple[int, int]]:
         yield from self._rows("tiles")
@@ -433,15 +451,10 @@ class PostgresEngine(Engine):
         rows = self._rows(name, *parameters)
         return rows[0] if rows else None
 
-    @property
-    def types(self) -> dict[str, int]:
-        """The numbers of the types that are known here; only what is committed."""
-        return self._types
-
     def _codes(self, types: Iterable[str]) -> list[int]:
-        if not self._types.keys() >= set(types):
-            self._types.update(self._rows("types"))
-        return [self._types[type] for type in types if type in self._types]
+        if not self.codes.keys() >= set(types):
+            self.codes.update(self._rows("types"))
+        return [self.codes[type] for type in types if type in self.codes]
 
     def _streams(self, item: QueryItem, end: int) -> list[_Stream]:
         codes = self._codes(item.types)
@@ -477,6 +490,7 @@ class PostgresTransaction(Transaction):
         self._sql = engine.statements
         self._new_types: dict[str, int] = {}
         self._inserts: list[tuple[str, tuple[Any, ...]]] = []
+        self.tag_index = PostgresTagWriter(self._rows)
 
     def __enter__(self) -> PostgresTransaction:
         self._connection, self.head = self._engine.lend()
@@ -597,7 +611,7 @@ class PostgresTransaction(Transaction):
             # Committed here, but the wait for the synchronous standby was cancelled: a fail-over would lose it.
             raise InDoubt(f"{self._engine.place}: {warnings[0]}")
         # Only now: a code given in a transaction that was undone means nothing.
-        self._engine.types.update(self._new_types)
+        self._engine.codes.update(self._new_types)
         if self._types_read:
             self._engine.left = self._left
 
@@ -606,19 +620,19 @@ class PostgresTransaction(Transaction):
             return self._connection.execute(self._sql[name], parameters, binary=True).fetchall()
 
     def _code(self, type: str) -> int | None:
-        code = self._engine.types.get(type) or self._new_types.get(type)
+        code = self._engine.codes.get(type) or self._new_types.get(type)
         if code is None and not self._types_read:
             # All of them, once: a condition on a type that never occurred is asked again and again.
-            self._engine.types.update(self._rows("types"))
+            self._engine.codes.update(self._rows("types"))
             self._types_read = True
-            code = self._engine.types.get(type)
+            code = self._engine.codes.get(type)
         return code
 
     def _code_or_new(self, type: str) -> int:
         code = self._code(type)
         if code is None:
             # Under the lock nobody else numbers types.
-            code = max([*self._engine.types.values(), *self._new_types.values()], default=0) + 1
+            code = max([*self._engine.codes.values(), *self._new_types.values()], default=0) + 1
             self._new_types[type] = code
         return code
 

@@ -83,7 +83,8 @@ class TagIndexStore(TagIndexReader):
     def write(self, change: TagIndexChange, found: TagIndexState) -> bool:
         """Make a change if the state is still `found`, durably and at once; return whether it was made.
 
-        False when another thread or process changed the index meanwhile: nothing is changed then.
+        False when another thread or process changed the index meanwhile: nothing is changed then. An engine that
+        recovers may say False of a change whose answer was lost on the way: look at the state again in either case.
         """
 
     @abstractmethod

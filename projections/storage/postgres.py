@@ -248,7 +248,13 @@ class PostgresStore(Store):
 
     @contextmanager
     def _connection(self, *, read_only: bool = False) -> Iterator[Connection]:
-        with self._pool().connection() as connection:
+        with ExitStack() as stack:
+            try:
+                connection = stack.enter_context(self._pool().connection())
+            except PoolTimeout:
+                # The pool keeps to itself why it could not connect: a connection of our own says it.
+                self._connect().close()
+                raise
             connection.read_only = read_only
             connection.isolation_level = IsolationLevel.REPEATABLE_READ if read_only else IsolationLevel.READ_COMMITTED
             yield connection

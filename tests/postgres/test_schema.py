@@ -12,13 +12,16 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ledger import create_ledger
 from ledger.errors import StorageError, Tampered
 from ledger.storage.postgres import PostgresEngine
 from ledger.storage.postgres_keys import PostgresKeyTable
 from ledger.storage.postgres_schema import Schema, describe, steps
 from ledger.storage.postgres_session import APP_ROLE, KEYS_ROLE, OWNER_ROLE
 from ledger.storage.server import Server
-from tests.bench import Bench, append
+from ledger.tlog.fsck import fsck
+from ledger.vocabulary import Tag
+from tests.bench import KEK, ORIGIN, SIGNER, Bench, append
 from tests.postgres.place import PostgresPlace
 from tests.postgres.writer import ROOT
 
@@ -67,6 +70,10 @@ def test_the_server_refuses_to_change_facts(postgres: PostgresPlace, bench: Benc
         "ALTER TABLE {s}.events DISABLE TRIGGER ALL",
         "CREATE INDEX ON {s}.events (leaf)",
         "INSERT INTO {s}.migrations VALUES (99, '', '')",
+        "INSERT INTO {s}.tag_index VALUES (1, 0, 0, 0)",
+        "DELETE FROM {s}.tag_index",
+        "TRUNCATE {s}.tag_index_leaves",
+        "DROP TABLE {s}.tag_index_packs",
         "SELECT * FROM {k}.data_keys",
         "SET ROLE prooftrail_owner; DROP TABLE {s}.events",
     ],
@@ -100,6 +107,25 @@ def test_the_role_of_the_keys_can_add_and_destroy_keys_and_nothing_else(
     assert bench.server is not None
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         as_role(postgres, KEYS_ROLE, statement, s=bench.server.schema, k=bench.server.keys_schema)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE {s}.tag_index SET size = 0",
+        "UPDATE {s}.tag_index_leaves SET n = n",
+        "UPDATE {s}.tag_index_packs SET nodes = nodes",
+        "DELETE FROM {s}.tag_index_leaves",
+        "DELETE FROM {s}.tag_index_packs",
+        "DELETE FROM {s}.tag_index_marks",
+        "INSERT INTO {s}.tag_index_marks VALUES (1)",
+    ],
+)
+def test_the_applications_role_may_change_the_index_which_is_derived(
+    postgres: PostgresPlace, bench: Bench, statement: str
+) -> None:
+    assert bench.server is not None
+    as_role(postgres, APP_ROLE, statement, s=bench.server.schema)
 
 
 @pytest.mark.parametrize("kind", ["ledger", "keys"])
@@ -165,6 +191,29 @@ def test_a_schema_that_somebody_changed_is_named_and_refused(
     with pytest.raises(Tampered, match="schema"):
         PostgresEngine(bench.server)
     assert list(bench.ledger.engine.damage()), "verification names it too"
+
+
+def test_a_ledger_from_before_the_tag_index_is_brought_forward_and_indexed(
+    postgres: PostgresPlace, tmp_path: Path
+) -> None:
+    """Version 22 is what was made before there was one: made here, filled, and opened again after `prooftrail init`."""
+    with Bench(tmp_path / "host", server=postgres.server()) as bench:
+        assert bench.server is not None
+        append(bench.ledger, "a", count=3)
+        bench.ledger.close()
+        schema = bench.server.schema
+        for table in ("", "_leaves", "_packs", "_marks"):
+            postgres.sql(f"DROP TABLE {schema}.tag_index{table}")
+        postgres.sql(f"DELETE FROM {schema}.migrations WHERE step > 22")
+        with pytest.raises(StorageError, match="is of version 22"):
+            bench.another()
+        create_ledger(bench.directory, origin=ORIGIN, kek=KEK, signer=SIGNER, server=bench.server)
+        bench.ledger = bench.another()
+        assert bench.ledger.commit_index().size == 3
+        history = bench.ledger.prove_tag(Tag("a")).verify(bench.ledger.verifier, ORIGIN)
+        assert history.count == 3
+        assert fsck(bench.ledger).ok
+        postgres.drop(schema)
 
 
 def test_an_auditor_may_be_given_the_right_to_read(postgres: PostgresPlace, bench: Bench) -> None:

@@ -129,15 +129,18 @@ def test_a_follower_and_readers_survive_a_restart_of_the_server(
             assert world.asked.verify().count == 0
 
 
-def test_a_login_that_may_not_build_is_told_what_to_do(world: World) -> None:
+def test_a_login_that_may_not_build_is_told_what_to_do(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("projections.storage.postgres._TIMEOUT_S", 0.5)
     role = f"r{new_id()[:8]}"
     world.where.ask(f"CREATE ROLE {role} LOGIN")
     try:
         assert world.where.server
         server = msgspec.structs.replace(world.where.server, dsn=make_conninfo(world.where.server.dsn, user=role))
         place = world.where._replace(server=server)
-        with place.projections(world.ledger) as projections, pytest.raises(StorageError, match="init"):
-            projections.rebuild()
+        with place.projections(world.ledger) as projections:
+            for ask in (projections.rebuild, projections.status):
+                with pytest.raises(StorageError, match="init"):
+                    ask()
     finally:
         world.where.ask(f"DROP ROLE {role}")
 

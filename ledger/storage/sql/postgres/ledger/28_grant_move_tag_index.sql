@@ -1,0 +1,1 @@
+GRANT SELECT, UPDATE ON {schema}.tag_index TO prooftrail_app

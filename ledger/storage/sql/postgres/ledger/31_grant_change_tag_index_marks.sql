@@ -1,0 +1,1 @@
+GRANT SELECT, INSERT, DELETE ON {schema}.tag_index_marks TO prooftrail_app
