@@ -205,6 +205,7 @@ _WORD_CHECKS: dict[object, Callable[[str, str], object]] = {
     vocabulary.Sha256Hex: vocabulary.check_sha256,
     vocabulary.MediaType: vocabulary.check_media_type,
     vocabulary.Language: vocabulary.check_language,
+    vocabulary.Country: vocabulary.check_country,
     str: check_text,
 }
 _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
@@ -218,6 +219,10 @@ _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
         vocabulary.OrderId,
         vocabulary.CaseId,
         vocabulary.KeyId,
+        vocabulary.CampaignId,
+        vocabulary.SourceId,
+        vocabulary.GuaranteeId,
+        vocabulary.BatchId,
     ),
     vocabulary.check_id,
 )

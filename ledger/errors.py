@@ -169,6 +169,31 @@ class FieldsMismatch(Refused):
     message = "disclosure {disclosure} is authorized for other fields: not for {fields}"
 
 
+class StatuteUnknown(Refused):
+    code = "statute-unknown"
+    message = "the policy in force names no act {act} under which {authority} may ask for personal data"
+
+
+class ScopeMissing(Refused):
+    code = "scope-missing"
+    message = "disclosure {disclosure} rests on law: what the order asks for (scope) is needed"
+
+
+class FieldsExcessive(Refused):
+    code = "fields-excessive"
+    message = "disclosure {disclosure} asks for more than its act allows: {fields}"
+
+
+class FieldsNotHeld(Refused):
+    code = "fields-not-held"
+    message = "subject {subject} has no usable value of these fields: {fields}"
+
+
+class NothingDisclosed(Refused):
+    code = "nothing-disclosed"
+    message = "recipient {recipient} never got these fields of subject {subject}: {fields}"
+
+
 class OrderUnknown(Refused):
     code = "order-unknown"
     message = "no order {order} is recorded"
@@ -212,6 +237,46 @@ class PolicyVersionUsed(Refused):
 class RoleMissing(Refused):
     code = "role-missing"
     message = "this needs the role {needed}"
+
+
+class RecipientUnknown(Refused):
+    code = "recipient-unknown"
+    message = "no recipient {recipient} is registered"
+
+
+class RecipientExists(Refused):
+    code = "recipient-exists"
+    message = "recipient {recipient} is registered, and neither ended nor expired"
+
+
+class RecipientExpired(Refused):
+    code = "recipient-expired"
+    message = "recipient {recipient} is registered for another time: its contract has not begun or has expired"
+
+
+class RecipientEndedAlready(Refused):
+    code = "recipient-ended"
+    message = "recipient {recipient} was ended: register it anew to send to it"
+
+
+class RecipientCategoryUnknown(Refused):
+    code = "recipient-category-unknown"
+    message = "the principles in force name no recipients of category {category}"
+
+
+class ContractMissing(Refused):
+    code = "contract-missing"
+    message = "recipient {recipient} is a processor: its contract is needed"
+
+
+class TransferBasisMissing(Refused):
+    code = "transfer-basis-missing"
+    message = "recipient {recipient} is in {country}, outside the EEA: what the transfer rests on is needed"
+
+
+class NoProcessor(Refused):
+    code = "no-processor"
+    message = "recipient {recipient} is no processor: it is disclosed to by law or by permission"
 
 
 class EntryTooLarge(Refused):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-import threading
 from collections.abc import Callable
 from datetime import timedelta, timezone
 from hashlib import sha256
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ledger import Actor, Ledger
+from ledger import Actor
 from ledger.command import BY_NAME, Command, Limits
 from ledger.commands import (
     AmendOrder,
@@ -54,7 +53,6 @@ from ledger.errors import (
     FieldsMismatch,
     FieldUnknown,
     Invalid,
-    LedgerError,
     OrderExists,
     OrderState,
     OrderUnknown,
@@ -109,6 +107,7 @@ from ledger.vocabulary import (
 from tests import rules
 from tests.bench import OFFICER, START, SUPPORT, Bench, an_id, check_ledger
 from tests.conftest import MakeBench
+from tests.race import race
 from tests.rules import capabilities
 
 MARI, JAAN = an_id("mari"), an_id("jaan")
@@ -930,6 +929,7 @@ WRONG_BY_FIELD: dict[str, list[Any]] = {
     "language": ["", "estonian!", "e", "et_EE", 7],
     "text": ["a\x00", "\ud800", 7],
     "words": ["email", ("Email",), ("",), (7,), 7],
+    "country": ["", "ee", "EST", "Estonia", "E1", 7],
 }
 KIND_BY_FIELD: dict[str, str] = {
     "subject_id": "id", "client_id": "id", "consent_id": "id", "recipient_id": "id", "disclosure_id": "id",
@@ -1034,61 +1034,7 @@ def subclasses(kind: type) -> set[Any]:
 # --- races: both outcomes are lawful, a mixture is not -----------------------------------------------------------
 
 
-def race(ledger: Ledger, *commands: Command) -> list[LedgerError | None]:
-    """Carry out commands at once; return what each was refused for."""
-    barrier = threading.Barrier(len(commands))
-    results: list[LedgerError | None] = [None] * len(commands)
-
-    def run(number: int, command: Command) -> None:
-        barrier.wait(30)
-        try:
-            ledger.record(command, OFFICER)
-        except LedgerError as error:
-            results[number] = error
-
-    threads = [threading.Thread(target=run, args=each) for each in enumerate(commands)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    return results
-
-
 ROUNDS = 50
-
-
-def test_a_withdrawal_and_a_transmission_that_race_have_one_order(bench: Bench) -> None:
-    outcomes = set()
-    for number in range(ROUNDS):
-        subject, disclosure, given = (an_id(f"{what} {number}") for what in ("subject", "disclosure", "consent"))
-        bench.given(
-            register(subject_id=subject),
-            consent(subject_id=subject, consent_id=given),
-            request(subject_id=subject, disclosure_id=disclosure),
-            authorize(subject_id=subject, disclosure_id=disclosure),
-        )
-        commands = [
-            withdraw(subject_id=subject, consent_id=given),
-            transmit(subject_id=subject, disclosure_id=disclosure),
-        ]
-        results = race(bench.ledger, *commands[:: 1 if number % 2 else -1])
-        error = next((each for each in results if each is not None), None)
-        assert error is None or isinstance(error, ConsentMissing), error
-        outcomes.add(type(error))
-    check_ledger(bench.ledger, ROUNDS * 6)
-    withdrawn: set[str] = set()
-    transmitted = 0
-    for recorded in bench.ledger.read():
-        match recorded.event:
-            case ConsentWithdrawn(subject_id=subject_id):
-                withdrawn.add(subject_id)
-            case DisclosureTransmitted(subject_id=subject_id):
-                transmitted += 1
-                assert subject_id not in withdrawn, "nothing leaves after the withdrawal"
-            case DisclosureVoided(subject_id=subject_id):
-                assert subject_id in withdrawn, "nothing is voided without a withdrawal"
-    assert transmitted + sum(1 for r in bench.ledger.read() if isinstance(r.event, DisclosureVoided)) == ROUNDS
 
 
 @pytest.mark.parametrize("what", [correct, collect], ids=["correct", "collect"])

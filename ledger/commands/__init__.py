@@ -3,6 +3,8 @@
 from ledger.commands.consent import GiveConsent, WithdrawConsent
 from ledger.commands.disclosure import (
     AuthorizeDisclosure,
+    FailDisclosure,
+    NotifyRecipient,
     RefuseDisclosure,
     RequestDisclosure,
     TransmitDisclosure,
@@ -20,6 +22,7 @@ from ledger.commands.order import (
 )
 from ledger.commands.personal_data import CollectData, CorrectData
 from ledger.commands.policy import AdoptPolicy
+from ledger.commands.recipient import EndRecipient, RegisterRecipient, SendToProcessor
 from ledger.commands.subject import LinkIdentifier, RegisterSubject
 
 __all__ = [
@@ -33,14 +36,19 @@ __all__ = [
     "DecideErasure",
     "DestroyKeys",
     "DisputeOrder",
+    "EndRecipient",
     "ExecuteOrder",
+    "FailDisclosure",
     "GiveConsent",
     "LinkIdentifier",
+    "NotifyRecipient",
     "RecordOrder",
     "RefuseDisclosure",
+    "RegisterRecipient",
     "RegisterSubject",
     "RequestDisclosure",
     "ResolveDispute",
+    "SendToProcessor",
     "TransmitDisclosure",
     "VoidDisclosure",
     "WithdrawConsent",

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
 from ledger.errors import ConsentExists, ConsentNotLive, ConsentUnknown, Invalid
-from ledger.events import ConsentGiven, ConsentWithdrawn
+from ledger.events import (
+    ConsentGiven,
+    ConsentWithdrawn,
+    DisclosureAuthorized,
+    DisclosureFailed,
+    DisclosureTransmitted,
+    RecallOwed,
+)
+from ledger.rule import rule
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
     Channel,
@@ -19,8 +28,16 @@ from ledger.vocabulary import (
     SubjectId,
     Word,
     consent_tag,
+    disclosure_tag,
     recipient_tag,
     subject_tag,
+)
+
+RECALL = rule(
+    "withdrawal-recalls-what-is-under-way",
+    clause="6",
+    promise="What was under way to a recipient when its consent was withdrawn is marked, and a recall notice is owed",
+    source="Principles, clause 6; GDPR Art. 7(3)",
 )
 
 
@@ -64,15 +81,18 @@ class GiveConsent(Command, frozen=True):
 
 @command
 class WithdrawConsent(Command, frozen=True):
-    """Record a withdrawal; it holds from its place in the log on."""
+    """Record a withdrawal; it holds from its place in the log on. What was under way is marked: a recall is owed."""
 
     NAME: ClassVar[str] = "withdraw-consent"
+    RECORDS = (ConsentWithdrawn, RecallOwed)
+    RULES = (RECALL,)
     consent_id: ConsentId
     subject_id: SubjectId
     channel: Channel
 
     def boundary(self) -> Boundary:
-        return (selector(ConsentGiven, ConsentWithdrawn, tags=[consent_tag(self.consent_id)]),)
+        steps = (DisclosureAuthorized, DisclosureTransmitted, DisclosureFailed)
+        return (selector(ConsentGiven, ConsentWithdrawn, *steps, tags=[consent_tag(self.consent_id)]),)
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         given = past.last(ConsentGiven)
@@ -83,4 +103,32 @@ class WithdrawConsent(Command, frozen=True):
         # GDPR Art. 7(3): withdrawing is as easy as giving. Nothing more is asked for.
         event = ConsentWithdrawn(consent_id=self.consent_id, subject_id=self.subject_id, channel=self.channel)
         recipient = [recipient_tag(given.recipient_id)] if given.recipient_id else []
-        return [Fact(event, [consent_tag(self.consent_id), subject_tag(self.subject_id), *recipient])]
+        withdrawn = Fact(event, [consent_tag(self.consent_id), subject_tag(self.subject_id), *recipient])
+        return [withdrawn, *(self._recall(sent) for sent in _under_way(past, context.now))]
+
+    def _recall(self, sent: DisclosureTransmitted) -> Fact:
+        event = RecallOwed(
+            disclosure_id=sent.disclosure_id,
+            subject_id=sent.subject_id,
+            recipient_id=sent.recipient_id,
+            consent_id=self.consent_id,
+            fields=sent.fields,
+        )
+        tags = [
+            disclosure_tag(sent.disclosure_id),
+            subject_tag(sent.subject_id),
+            recipient_tag(sent.recipient_id),
+            consent_tag(self.consent_id),
+        ]
+        return Fact(event, tags)
+
+
+def _under_way(past: Past, now: datetime) -> list[DisclosureTransmitted]:
+    """Return what was transmitted and may not have arrived: sent on an authorization that has not run out yet."""
+    until = {event.disclosure_id: event.expires_at for event in past.of(DisclosureAuthorized)}
+    failed = {event.disclosure_id for event in past.of(DisclosureFailed)}
+    return [
+        sent
+        for sent in past.of(DisclosureTransmitted)
+        if sent.disclosure_id not in failed and now < until[sent.disclosure_id]
+    ]

@@ -6,10 +6,13 @@ What an event is, which of its fields are personal, and how an old version is re
 from ledger.events.consent import ConsentGiven, ConsentWithdrawn
 from ledger.events.disclosure import (
     DisclosureAuthorized,
+    DisclosureFailed,
     DisclosureRefused,
     DisclosureRequested,
     DisclosureTransmitted,
     DisclosureVoided,
+    RecallOwed,
+    RecipientNotified,
     Statute,
 )
 from ledger.events.erasure import ClassDecision, ErasureDecided, KeyDestroyed, PersonalDataErased
@@ -37,6 +40,7 @@ from ledger.events.order import (
 )
 from ledger.events.personal_data import DataCorrected, PersonalDataCollected
 from ledger.events.policy import PolicyAdopted
+from ledger.events.recipient import DataSentToProcessor, RecipientEnded, RecipientRegistered, TransmissionDenied
 from ledger.events.subject import IdentifierLinked, SubjectRegistered
 
 __all__ = [
@@ -49,7 +53,9 @@ __all__ = [
     "ConsentWithdrawn",
     "Count",
     "DataCorrected",
+    "DataSentToProcessor",
     "DisclosureAuthorized",
+    "DisclosureFailed",
     "DisclosureRefused",
     "DisclosureRequested",
     "DisclosureTransmitted",
@@ -70,9 +76,14 @@ __all__ = [
     "PersonalDataErased",
     "PersonalMap",
     "PolicyAdopted",
+    "RecallOwed",
+    "RecipientEnded",
+    "RecipientNotified",
+    "RecipientRegistered",
     "Statute",
     "SubjectRegistered",
     "Transaction",
+    "TransmissionDenied",
     "Withheld",
     "upcaster",
 ]
