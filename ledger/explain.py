@@ -65,7 +65,7 @@ def explain(log: Ledger, index: int) -> Explanation:
         if isinstance(event, command.KEEPS) and _refuses(command, refusal):
             return _explanation(log, command, _facts(log, command, recorded), index=index, refusal=refusal)
     for command in BY_NAME.values():
-        if isinstance(event, command.RECORDS):
+        if isinstance(event, command.RECORDS) and command.decided(event):
             return _explanation(log, command, _facts(log, command, recorded), index=index, refusal=None)
     raise Invalid("index", f"entry {index} was decided by no command")
 

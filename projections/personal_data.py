@@ -28,6 +28,7 @@ from ledger.events import (
     SubjectRegistered,
     Withheld,
 )
+from ledger.identifiers import FIELDS, checked_normal_form, digest, normal_form
 from ledger.vocabulary import (
     Channel,
     ClientId,
@@ -41,7 +42,6 @@ from ledger.vocabulary import (
     SubjectRole,
     Word,
 )
-from projections.identifiers import FIELDS, checked_normal_form, digest, normal_form
 from projections.projection import AsOf, Item, Projection, Row, Write, aware, bound, text
 from projections.store import Rows, Store
 from projections.values import Values, ValueState, shown

@@ -11,6 +11,17 @@ from ledger.commands.disclosure import (
     VoidDisclosure,
 )
 from ledger.commands.erasure import DecideErasure, DestroyKeys
+from ledger.commands.marketing import (
+    ClassifyContact,
+    GiveMarketingConsent,
+    ObjectToMarketing,
+    PlanCampaign,
+    RecordSale,
+    ReserveOffer,
+    SendOffer,
+    SuppressOffer,
+    WithdrawMarketingConsent,
+)
 from ledger.commands.order import (
     AmendOrder,
     CancelOrder,
@@ -23,6 +34,14 @@ from ledger.commands.order import (
 from ledger.commands.personal_data import CollectData, CorrectData
 from ledger.commands.policy import AdoptPolicy
 from ledger.commands.recipient import EndRecipient, RegisterRecipient, SendToProcessor
+from ledger.commands.source import (
+    ImportBatch,
+    ImportRecord,
+    InformSubject,
+    RecordGuarantee,
+    RegisterSource,
+    RevokeGuarantee,
+)
 from ledger.commands.subject import LinkIdentifier, RegisterSubject
 
 __all__ = [
@@ -30,6 +49,7 @@ __all__ = [
     "AmendOrder",
     "AuthorizeDisclosure",
     "CancelOrder",
+    "ClassifyContact",
     "CollectData",
     "ConfirmOrder",
     "CorrectData",
@@ -40,16 +60,30 @@ __all__ = [
     "ExecuteOrder",
     "FailDisclosure",
     "GiveConsent",
+    "GiveMarketingConsent",
+    "ImportBatch",
+    "ImportRecord",
+    "InformSubject",
     "LinkIdentifier",
     "NotifyRecipient",
+    "ObjectToMarketing",
+    "PlanCampaign",
+    "RecordGuarantee",
     "RecordOrder",
+    "RecordSale",
     "RefuseDisclosure",
     "RegisterRecipient",
+    "RegisterSource",
     "RegisterSubject",
     "RequestDisclosure",
+    "ReserveOffer",
     "ResolveDispute",
+    "RevokeGuarantee",
+    "SendOffer",
     "SendToProcessor",
+    "SuppressOffer",
     "TransmitDisclosure",
     "VoidDisclosure",
     "WithdrawConsent",
+    "WithdrawMarketingConsent",
 ]

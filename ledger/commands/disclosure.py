@@ -49,10 +49,10 @@ from ledger.policy import Policy
 from ledger.rule import rule
 from ledger.state.consent import consents, permission, still_permits
 from ledger.state.disclosure import Disclosure, Stage, disclosure, steps
-from ledger.state.personal_data import fields as held_fields
-from ledger.state.personal_data import personal_data
+from ledger.state.personal_data import personal_data, usable
 from ledger.state.policy import policies, policy
 from ledger.state.recipient import recipient_in_force, registrations
+from ledger.state.source import revocations, revoked
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
     Channel,
@@ -97,7 +97,7 @@ ONE_USE = rule(
 HELD = rule(
     "only-what-is-held-is-disclosed",
     clause="6",
-    promise="A field that was never collected, or was erased since the authorization, is not sent",
+    promise="A field that was never collected, is quarantined, or was erased or suspended since, is not sent",
     source="GDPR Art. 5(1)(d), 17",
     refusals=(FieldsNotHeld,),
 )
@@ -189,6 +189,7 @@ class AuthorizeDisclosure(Command, frozen=True):
             *consents(self.subject_id),
             *registrations(self.recipient_id),
             *personal_data(self.subject_id),
+            *revocations(),
             *policies(),
         )
 
@@ -260,6 +261,7 @@ class TransmitDisclosure(Command, frozen=True):
             *consents(self.subject_id),
             *registrations(self.recipient_id),
             *personal_data(self.subject_id),
+            *revocations(),
             *policies(),
         )
 
@@ -411,8 +413,8 @@ def _recipient_now(found: Disclosure, past: Past, context: Context) -> None:
 
 
 def _held_now(found: Disclosure, past: Past, fields: Sequence[Word]) -> None:
-    """Raise KeptRefusal unless every one of the fields is held: what was erased since cannot be sent."""
-    missing = set(fields) - held_fields(past).keys()
+    """Raise KeptRefusal unless each field is held and usable: what was erased or suspended since cannot be sent."""
+    missing = set(fields) - usable(past, revoked(past)).keys()
     if missing:
         refusal = FieldsNotHeld(subject=found.request.subject_id, fields=", ".join(sorted(missing)))
         raise KeptRefusal(refusal, _stopped(found, past, refusal))

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import FieldUnknown, Invalid, StaleVersion
-from ledger.events import DataCorrected, PersonalDataCollected
+from ledger.errors import FieldUnknown, GuaranteeMissing, Invalid, OriginMissing, StaleVersion
+from ledger.events import DataCorrected, Event, PersonalDataCollected
 from ledger.state.personal_data import fields, personal_data
+from ledger.state.policy import policies, policy
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
     Channel,
@@ -30,6 +31,7 @@ class CollectData(Command, frozen=True):
     """Record values of named fields, why they are needed, on which basis, and where they come from."""
 
     NAME: ClassVar[str] = "collect-data"
+    RECORDS = (PersonalDataCollected,)
     subject_id: SubjectId
     purpose: Purpose
     basis: LegalBasis
@@ -38,9 +40,14 @@ class CollectData(Command, frozen=True):
     retention_class: RetentionClass = RetentionClass.CONTRACT
     source_reference: Reference | None = None
     valid_from: datetime | None = None
+    retrieved_at: datetime | None = None
 
     def boundary(self) -> Boundary:
-        return registration(self.subject_id)
+        return (*registration(self.subject_id), *policies())
+
+    @classmethod
+    def decided(cls, event: Event) -> bool:
+        return isinstance(event, PersonalDataCollected) and event.batch_id is None
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -55,6 +62,8 @@ class CollectData(Command, frozen=True):
             raise Invalid(
                 "source_reference", "is needed when the source is not the person: a register's locator or a guarantee"
             )
+        if policy(past) is not None:
+            self._check_origin(context)
         event = PersonalDataCollected(
             subject_id=self.subject_id,
             purpose=self.purpose,
@@ -63,9 +72,19 @@ class CollectData(Command, frozen=True):
             source_reference=self.source_reference,
             retention_class=self.retention_class,
             valid_from=self.valid_from,
+            retrieved_at=self.retrieved_at,
             values=self.values,
         )
         return [Fact(event, [subject_tag(self.subject_id)], scope(subject, self.retention_class))]
+
+    def _check_origin(self, context: Context) -> None:
+        # Clause 10: an issuer's data comes in batches, which its guarantee is checked for.
+        if self.source is SourceKind.ISSUER:
+            raise GuaranteeMissing(source=self.source_reference)
+        if self.source is SourceKind.PUBLIC_REGISTER and self.retrieved_at is None:
+            raise OriginMissing(source=self.source_reference)
+        if self.retrieved_at is not None and self.retrieved_at > context.now:
+            raise Invalid("retrieved_at", "is in the future")
 
 
 @command

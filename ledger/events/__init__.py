@@ -28,6 +28,17 @@ from ledger.events.event import (
     Withheld,
     upcaster,
 )
+from ledger.events.marketing import (
+    CampaignPlanned,
+    ContactClassified,
+    MarketingConsentGiven,
+    MarketingConsentWithdrawn,
+    MarketingObjected,
+    OfferReserved,
+    OfferSent,
+    OfferSuppressed,
+    SaleRecorded,
+)
 from ledger.events.order import (
     DisputeResolved,
     OrderAmended,
@@ -41,6 +52,15 @@ from ledger.events.order import (
 from ledger.events.personal_data import DataCorrected, PersonalDataCollected
 from ledger.events.policy import PolicyAdopted
 from ledger.events.recipient import DataSentToProcessor, RecipientEnded, RecipientRegistered, TransmissionDenied
+from ledger.events.source import (
+    BatchImported,
+    BatchQuarantined,
+    GuaranteeRevoked,
+    LawfulnessGuaranteed,
+    RecordSuppressed,
+    SourceRegistered,
+    SubjectInformed,
+)
 from ledger.events.subject import IdentifierLinked, SubjectRegistered
 
 __all__ = [
@@ -48,9 +68,13 @@ __all__ = [
     "SEALED",
     "SYSTEM",
     "Actor",
+    "BatchImported",
+    "BatchQuarantined",
+    "CampaignPlanned",
     "ClassDecision",
     "ConsentGiven",
     "ConsentWithdrawn",
+    "ContactClassified",
     "Count",
     "DataCorrected",
     "DataSentToProcessor",
@@ -63,8 +87,16 @@ __all__ = [
     "DisputeResolved",
     "ErasureDecided",
     "Event",
+    "GuaranteeRevoked",
     "IdentifierLinked",
     "KeyDestroyed",
+    "LawfulnessGuaranteed",
+    "MarketingConsentGiven",
+    "MarketingConsentWithdrawn",
+    "MarketingObjected",
+    "OfferReserved",
+    "OfferSent",
+    "OfferSuppressed",
     "OrderAmended",
     "OrderCancelled",
     "OrderConfirmed",
@@ -80,7 +112,11 @@ __all__ = [
     "RecipientEnded",
     "RecipientNotified",
     "RecipientRegistered",
+    "RecordSuppressed",
+    "SaleRecorded",
+    "SourceRegistered",
     "Statute",
+    "SubjectInformed",
     "SubjectRegistered",
     "Transaction",
     "TransmissionDenied",

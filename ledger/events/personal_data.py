@@ -8,7 +8,18 @@ from typing import ClassVar
 import msgspec
 
 from ledger.events.event import Count, Event, PersonalMap, event
-from ledger.vocabulary import Channel, LegalBasis, Purpose, Reference, RetentionClass, SourceKind, SubjectId, Word
+from ledger.vocabulary import (
+    BatchId,
+    Channel,
+    GuaranteeId,
+    LegalBasis,
+    Purpose,
+    Reference,
+    RetentionClass,
+    SourceKind,
+    SubjectId,
+    Word,
+)
 
 
 @event
@@ -23,6 +34,10 @@ class PersonalDataCollected(Event, frozen=True):
     retention_class: RetentionClass
     source_reference: Reference | None = None  # locator in a public register, or the issuer's guarantee
     valid_from: datetime | None = None
+    batch_id: BatchId | None = None  # of what was imported (clause 10)
+    guarantee_id: GuaranteeId | None = None  # whose revocation suspends it
+    retrieved_at: datetime | None = None  # from a public register
+    quarantined: bool = False  # stored, not usable
     values: PersonalMap = msgspec.field(default_factory=dict)
 
     @property
