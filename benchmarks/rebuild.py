@@ -29,7 +29,7 @@ def rows(ledger: Ledger, *, reference_events: int, rounds: int) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, PROJECTIONS_FILE)
         store = Store(path)
-        same = (PersonalData(ledger, store), Consents(store), Disclosures(store), OrderTrails(ledger, store))
+        same = (PersonalData(ledger, store), Consents(store), Disclosures(ledger, store), OrderTrails(ledger, store))
 
         def reference() -> float:
             seconds, counts = library.rebuild(ledger, same, reference_events)

@@ -143,7 +143,7 @@ class PersonalData(Projection):
     """Which event set which field of whom, and whom an identifier belongs to."""
 
     NAME: ClassVar[str] = "personal_data"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys(
         (SubjectRegistered, IdentifierLinked, PersonalDataCollected, DataCorrected, KeyDestroyed)
     )

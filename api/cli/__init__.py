@@ -1,7 +1,8 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
 One file a capability: setup (init, key, new-id), recording (register, record, commands), orders (record-order, prove),
-people (state, lookup), history (history, replay), audit (verify, checkpoint, rebuild), duties (tick), demo. A door
+people (state, lookup), recipients (recipients, disclosures, obligations), marketing (may-send, campaign, suppression,
+quarantine), history (history, replay), audit (verify, checkpoint, rebuild), duties (tick), demo. A door
 knows no rules: it builds commands, and shows what the ledger answers.
 """
 
@@ -16,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from api.cli import audit, demo, duties, history, orders, people, recording, setup
+from api.cli import audit, demo, duties, history, marketing, orders, people, recipients, recording, setup
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
@@ -98,7 +99,7 @@ def _program(
     pass
 
 
-for capability in (setup, recording, orders, people, history, audit, duties, demo):
+for capability in (setup, recording, orders, people, recipients, marketing, history, audit, duties, demo):
     capability.add_to(app)
 
 
