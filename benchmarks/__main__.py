@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import append, condition, history, memory, proof, rebuild, record, result, space, store, verify
+from benchmarks import (
+    append,
+    condition,
+    history,
+    marketing,
+    memory,
+    proof,
+    rebuild,
+    record,
+    result,
+    space,
+    store,
+    verify,
+)
 from benchmarks.result import Result
 from ledger import Ledger
 
@@ -32,6 +45,7 @@ class Name(StrEnum):
     PROOF = "proof"
     BYTES = "bytes-per-event"
     MEMORY = "memory"
+    MARKETING = "marketing"
 
 
 class Bench:
@@ -58,6 +72,7 @@ class Bench:
             Name.PROOF: self._proof,
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),
+            Name.MARKETING: self._marketing,
         }
         return measures[name]()
 
@@ -89,6 +104,10 @@ class Bench:
     def _proof(self) -> list[Result]:
         with store.reopen(self._built(self._events)) as ledger:
             return proof.rows(ledger, count=self._proofs)
+
+    def _marketing(self) -> list[Result]:
+        with self._fresh(self._events) as (ledger, data):
+            return marketing.rows(ledger, data, events=self._events, rounds=self._rounds)
 
     def _built(self, events: int) -> Path:
         """Return the directory of a ledger that is only read."""

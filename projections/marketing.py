@@ -16,7 +16,7 @@ from ledger import Ledger, sealing
 from ledger.entry import parse_moment
 from ledger.errors import CampaignUnknown, Invalid, PolicyMissing, SubjectUnknown
 from ledger.events import CampaignPlanned, Event, MarketingObjected, OfferReserved, OfferSent, OfferSuppressed
-from ledger.state.marketing import EVENTS, Standing, Step, steps, verdict
+from ledger.state.marketing import EVENTS, Standing, steps, verdict
 from ledger.vocabulary import CampaignId, Channel, OfferBasis, OfferKind, Reference, SubjectId, Word
 from projections.policies import policy_now
 from projections.projection import AsOf, Item, Projection, Row, Write, bound, text
@@ -185,11 +185,11 @@ class Marketing(Projection):
             standings: dict[SubjectId, Standing] = {}
             shared: set[SubjectId] = set()
             for some in _chunks(subject_ids):
-                for subject, at, *step in rows(_STEPS, *some, *known):
-                    standing = standings.get(subject)
+                for row in rows(_STEPS, *some, *known):
+                    standing = standings.get(row[0])
                     if standing is None:
-                        standing = standings[subject] = Standing()
-                    standing.fold(Step(*step), parse_moment(at))
+                        standing = standings[row[0]] = Standing()
+                    standing.fold(row[2:], row[1])
                 shared.update(subject for (subject,) in rows(_SHARED, *some, end, end))
         found: list[MaySend] = []
         for subject_id in subject_ids:

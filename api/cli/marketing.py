@@ -114,7 +114,7 @@ def reserve(
         opened(data) as (_, ledger),
         output.progress("offers") as tell,
     ):
-        for done, (subject_id, outcome) in enumerate(_reserved(ledger, campaign_id, people, acting), 1):
+        for done, (subject_id, outcome) in enumerate(reservations(ledger, campaign_id, people, acting), 1):
             outcomes[outcome] += 1
             if as_json:
                 output.document({"subject": subject_id, "outcome": outcome})
@@ -129,7 +129,7 @@ def reserve(
         raise typer.Exit(REFUSED)
 
 
-def _reserved(
+def reservations(
     ledger: Ledger, campaign_id: CampaignId, people: Iterator[tuple[int, SubjectId | None]], acting: Actor
 ) -> Iterator[tuple[str, str]]:
     """Yield each person's id, or line number, and the outcome, in order; so many at a time as may wait."""

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from ledger import errors
 from ledger.command import Boundary, Past, selector
+from ledger.entry import parse_moment
 from ledger.errors import CampaignUnknown, Refused
 from ledger.events import (
     CampaignPlanned,
@@ -151,14 +152,14 @@ class Standing:
         self.addresses: dict[str, tuple[str, str]] = {}  # field → retention class, through which guarantee
         self.notice_owed = False
 
-    def fold(self, step: Step, at: datetime) -> None:
-        """Take in one step, in the order of the log. `at` is when it was recorded."""
+    def fold(self, step: tuple[str, ...], at: datetime | str) -> None:
+        """Take in one Step, or a row of its four values, in the order of the log. `at` is when it was recorded."""
         what, key, kind, more = step
         if what == What.ADDRESS:
             retention_class, _, through = more.partition(" ")
             self.addresses[key] = (retention_class, through)
         elif what in (What.RESERVED, What.SENT):
-            self.offers[key] = (kind, what, at)
+            self.offers[key] = (kind, what, parse_moment(at) if isinstance(at, str) else at)
         elif what == What.REGISTERED:
             self.role = key
         elif what == What.CONSENT:
