@@ -18,6 +18,7 @@ from benchmarks import (
     condition,
     history,
     index,
+    marketing,
     memory,
     proof,
     rebuild,
@@ -50,6 +51,7 @@ class Name(StrEnum):
     AS_OF = "as-of"
     BYTES = "bytes-per-event"
     MEMORY = "memory"
+    MARKETING = "marketing"
     POSTGRES = "postgres"
     POSTGRES_READING = "postgres-reading"
 
@@ -82,6 +84,7 @@ class Bench:
             Name.AS_OF: self._as_of,
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),
+            Name.MARKETING: self._marketing,
             Name.POSTGRES: self._postgres,
         }
         return measures[name]()
@@ -138,6 +141,10 @@ class Bench:
     def _as_of(self) -> list[Result]:
         with self._fresh(self._events) as (ledger, _):
             return as_of.rows(ledger, count=self._proofs)
+
+    def _marketing(self) -> list[Result]:
+        with self._fresh(self._events) as (ledger, data):
+            return marketing.rows(ledger, data, events=self._events, rounds=self._rounds)
 
     def _built(self, events: int) -> Path:
         """Return the directory of a ledger that is only read."""

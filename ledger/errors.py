@@ -235,6 +235,31 @@ class FieldsMismatch(Refused):
     message = "disclosure {disclosure} is authorized for other fields: not for {fields}"
 
 
+class StatuteUnknown(Refused):
+    code = "statute-unknown"
+    message = "the policy in force names no act {act} under which {authority} may ask for personal data"
+
+
+class ScopeMissing(Refused):
+    code = "scope-missing"
+    message = "disclosure {disclosure} rests on law: what the order asks for (scope) is needed"
+
+
+class FieldsExcessive(Refused):
+    code = "fields-excessive"
+    message = "disclosure {disclosure} asks for more than its act allows: {fields}"
+
+
+class FieldsNotHeld(Refused):
+    code = "fields-not-held"
+    message = "subject {subject} has no usable value of these fields: {fields}"
+
+
+class NothingDisclosed(Refused):
+    code = "nothing-disclosed"
+    message = "recipient {recipient} never got these fields of subject {subject}: {fields}"
+
+
 class OrderUnknown(Refused):
     code = "order-unknown"
     message = "no order {order} is recorded"
@@ -498,6 +523,176 @@ class MandateUnknown(Refused):
 class UseNotNamed(Refused):
     code = "use-not-named"
     message = "order {order} may not be used for {use}: the policy of its day does not name it"
+
+
+class RecipientUnknown(Refused):
+    code = "recipient-unknown"
+    message = "no recipient {recipient} is registered"
+
+
+class RecipientExists(Refused):
+    code = "recipient-exists"
+    message = "recipient {recipient} is registered, and neither ended nor expired"
+
+
+class RecipientExpired(Refused):
+    code = "recipient-expired"
+    message = "recipient {recipient} is registered for another time: its contract has not begun or has expired"
+
+
+class RecipientEndedAlready(Refused):
+    code = "recipient-ended"
+    message = "recipient {recipient} was ended: register it anew to send to it"
+
+
+class RecipientCategoryUnknown(Refused):
+    code = "recipient-category-unknown"
+    message = "the principles in force name no recipients of category {category}"
+
+
+class ContractMissing(Refused):
+    code = "contract-missing"
+    message = "recipient {recipient} is a processor: its contract is needed"
+
+
+class TransferBasisMissing(Refused):
+    code = "transfer-basis-missing"
+    message = "recipient {recipient} is in {country}, outside the EEA: what the transfer rests on is needed"
+
+
+class NoProcessor(Refused):
+    code = "no-processor"
+    message = "recipient {recipient} is no processor: it is disclosed to by law or by permission"
+
+
+class MarketingConsentUnknown(Refused):
+    code = "marketing-consent-unknown"
+    message = "subject {subject} gave no live consent {consent} to offers"
+
+
+class CampaignUnknown(Refused):
+    code = "campaign-unknown"
+    message = "no campaign {campaign} is planned"
+
+
+class CampaignExists(Refused):
+    code = "campaign-exists"
+    message = "campaign {campaign} is planned already"
+
+
+class ChannelNotUsed(Refused):
+    code = "channel-not-used"
+    message = "the policy in force lets no {kind} offers go by {channel}"
+
+
+class OfferExists(Refused):
+    code = "offer-exists"
+    message = "subject {subject} has an offer of campaign {campaign} already"
+
+
+class OfferNotReserved(Refused):
+    code = "offer-not-reserved"
+    message = "no offer of campaign {campaign} is reserved for subject {subject}"
+
+
+class ProcessorRole(Refused):
+    code = "processor-role"
+    message = "subject {subject} is a client's own person: nothing is offered to them"
+
+
+class ObjectionStands(Refused):
+    code = "objection-stands"
+    message = "subject {subject} objected to offers"
+
+
+class AddressSuppressed(Refused):
+    code = "address-suppressed"
+    message = "an address of subject {subject} is on the suppression list"
+
+
+class AddressMissing(Refused):
+    code = "address-missing"
+    message = "subject {subject} has no address for {channel}"
+
+
+class SourceSuspended(Refused):
+    code = "source-suspended"
+    message = "the address of subject {subject} is quarantined, or its guarantee was revoked"
+
+
+class NoticeOwed(Refused):
+    code = "notice-owed"
+    message = "subject {subject} was not told yet where their data comes from (GDPR Art. 14)"
+
+
+class OfferBasisMissing(Refused):
+    code = "offer-basis-missing"
+    message = "nothing permits a {kind} offer by {channel} to subject {subject}"
+
+
+class PartnerCapReached(Refused):
+    code = "partner-cap-reached"
+    message = "subject {subject} has all the partner offers that the window allows"
+
+
+class PartnerNotFewer(Refused):
+    code = "partner-not-fewer"
+    message = "partner offers to subject {subject} would not be fewer than own ones in the window"
+
+
+class SuppressionStays(Refused):
+    code = "suppression-stays"
+    message = "the suppression list keeps subject {subject}: an objection outlives an erasure"
+
+
+class SourceUnknown(Refused):
+    code = "source-unknown"
+    message = "no source {source} is registered"
+
+
+class SourceExists(Refused):
+    code = "source-exists"
+    message = "source {source} is registered already"
+
+
+class GuaranteeUnknown(Refused):
+    code = "guarantee-unknown"
+    message = "source {source} gave no guarantee {guarantee}, or it was revoked"
+
+
+class GuaranteeExists(Refused):
+    code = "guarantee-exists"
+    message = "guarantee {guarantee} is recorded already"
+
+
+class GuaranteeMissing(Refused):
+    code = "guarantee-missing"
+    message = "source {source} is an issuer: a guarantee of lawfulness is needed"
+
+
+class OriginMissing(Refused):
+    code = "origin-missing"
+    message = "data of public origin needs its locator and when it was retrieved"
+
+
+class CategoryUnknown(Refused):
+    code = "category-unknown"
+    message = "the policy in force has no category {category}"
+
+
+class BatchUnknown(Refused):
+    code = "batch-unknown"
+    message = "no batch {batch} is recorded"
+
+
+class BatchExists(Refused):
+    code = "batch-exists"
+    message = "batch {batch} is recorded already"
+
+
+class FieldsNotCovered(Refused):
+    code = "fields-not-covered"
+    message = "batch {batch} does not cover these fields: {fields}"
 
 
 class EntryTooLarge(Refused):

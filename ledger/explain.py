@@ -68,7 +68,7 @@ def explain(log: Ledger, index: int) -> Explanation:
         if of_this and isinstance(event, command.KEEPS) and _refuses(command, refusal):
             return _of_recorded(log, command, recorded, refusal)
     for command in BY_NAME.values():
-        if isinstance(event, command.RECORDS):
+        if isinstance(event, command.RECORDS) and command.decided(event):
             return _of_recorded(log, command, recorded, None)
     raise Invalid("index", f"entry {index} was decided by no command")
 

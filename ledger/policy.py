@@ -26,7 +26,11 @@ import msgspec
 from ledger.canonical import check_text
 from ledger.errors import Invalid
 from ledger.vocabulary import (
+    Channel,
     LegalBasis,
+    OfferBasis,
+    OfferKind,
+    PersonType,
     Purpose,
     RecipientCategory,
     Reference,
@@ -134,11 +138,28 @@ class Calendar(_Part, frozen=True):
     easter_holidays: tuple[int, ...]
 
 
+class OfferBases(_Part, frozen=True):
+    """On what an offer through one channel may rest, the first that holds; nothing named: no such offers."""
+
+    own: tuple[OfferBasis, ...] = ()
+    partner: tuple[OfferBasis, ...] = ()
+
+    def of(self, kind: OfferKind) -> tuple[OfferBasis, ...]:
+        return self.own if kind is OfferKind.OWN else self.partner
+
+
 class Marketing(_Part, frozen=True):
     """Clause 7: partner offers "more infrequently": at most so many in the window, and fewer than own ones."""
 
     partner_offers: Annotated[int, msgspec.Meta(ge=0, le=1_000)]
     window_months: Months
+    natural: Mapping[Channel, OfferBases] = msgspec.field(default_factory=dict)
+    legal: Mapping[Channel, OfferBases] = msgspec.field(default_factory=dict)
+
+    def bases(self, person: PersonType, channel: Channel, kind: OfferKind) -> tuple[OfferBasis, ...]:
+        """Return on what an offer of this kind may rest; nothing when the channel is not used for it."""
+        table = self.natural if person is PersonType.NATURAL else self.legal
+        return table.get(channel, OfferBases()).of(kind)
 
 
 class Deadlines(_Part, frozen=True):
@@ -157,6 +178,15 @@ class RecipientRule(_Part, frozen=True):
     dpv: str
     description: str
     processor: bool  # bound by a contract of GDPR Art. 28; else a third party
+    standing: bool = False  # is disclosed to once, with dates, and not transmission by transmission
+
+
+class StatuteRule(_Part, frozen=True):
+    """Which authorities may ask under an act, and for which fields at most (clause 6)."""
+
+    description: str
+    authorities: tuple[Word, ...]
+    fields: tuple[Word, ...]
 
 
 class Policy(_Part, frozen=True):
@@ -176,6 +206,7 @@ class Policy(_Part, frozen=True):
     order_uses: tuple[Word, ...]
     verified_senders: tuple[Word, ...]  # what `authentication` of an order by e-mail says of a sender who was verified
     record: RecordHead = RecordHead()
+    statutes: Mapping[Reference, StatuteRule] = msgspec.field(default_factory=dict)
 
     def may_use(self, field: Word, *, purpose: Purpose, role: SubjectRole) -> bool:
         """Whether any activity of this purpose may hold such a field of somebody in this role."""
@@ -274,6 +305,16 @@ def _check(policy: Policy, text: str) -> None:
         for recipient in activity.recipients:
             if recipient not in policy.recipients:
                 raise _wrong(text, (*where, "recipients"), "names a recipient category that this policy does not have")
+    for kind, recipient_rule in policy.recipients.items():
+        if recipient_rule.standing and not recipient_rule.processor:
+            raise _wrong(text, ("recipients", kind, "standing"), "is for processors only")
+    for act, statute in policy.statutes.items():
+        _checked(check_reference, act, text, "statutes", act)
+        for authority in statute.authorities:
+            _checked(check_word, authority, text, "statutes", act, "authorities")
+        for field_name in statute.fields:
+            if field_name not in policy.fields:
+                raise _wrong(text, ("statutes", act, "fields"), "names a field that this policy does not have")
     for retention_class in RetentionClass:
         if retention_class not in policy.retention:
             raise _wrong(text, ("retention",), f"has no rule for {retention_class}")

@@ -22,6 +22,10 @@ ConsentId = NewType("ConsentId", str)
 DisclosureId = NewType("DisclosureId", str)
 OrderId = NewType("OrderId", str)
 CaseId = NewType("CaseId", str)
+CampaignId = NewType("CampaignId", str)
+SourceId = NewType("SourceId", str)
+GuaranteeId = NewType("GuaranteeId", str)
+BatchId = NewType("BatchId", str)
 KeyId = NewType("KeyId", str)
 RequestId = NewType("RequestId", str)
 ProposalId = NewType("ProposalId", str)
@@ -38,12 +42,14 @@ Reference = NewType("Reference", str)
 Sha256Hex = NewType("Sha256Hex", str)
 MediaType = NewType("MediaType", str)
 Language = NewType("Language", str)
+Country = NewType("Country", str)
 
 _UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -126,6 +132,7 @@ class RetentionClass(StrEnum):
     ORDER = "order"
     ACCOUNTING = "accounting"  # 7 years: Raamatupidamise seadus § 12
     MARKETING = "marketing"
+    SUPPRESSION = "suppression"  # keyed digests of addresses that are to get no offers: GDPR Art. 21(3)
 
 
 class RecipientCategory(StrEnum):
@@ -170,6 +177,45 @@ class BreachRisk(StrEnum):
     UNLIKELY = "unlikely"
     RISK = "risk"
     HIGH = "high"
+
+
+class TransferBasis(StrEnum):
+    """On what a transfer to a third country rests: GDPR Art. 45, 46, 47, 49."""
+
+    ADEQUACY = "adequacy"
+    STANDARD_CLAUSES = "standard-clauses"
+    BINDING_RULES = "binding-rules"
+    DEROGATION = "derogation"
+
+
+class OfferKind(StrEnum):
+    """Whose offers: they are purposes of their own, own-offers and partner-offers (clause 7)."""
+
+    OWN = "own"
+    PARTNER = "partner"
+
+
+class PersonType(StrEnum):
+    """In which capacity a person is written to: for themselves, or at the contact of a legal person."""
+
+    NATURAL = "natural"
+    LEGAL = "legal"
+
+
+class OfferBasis(StrEnum):
+    """On what an offer may rest: Directive 2002/58/EC Art. 13; Elektroonilise side seadus § 103¹."""
+
+    CONSENT = "consent"  # prior opt-in
+    SALE = "sale"  # similar offers to a customer, who could opt out when the address was collected
+    OPT_OUT = "opt-out"  # until the person objects
+
+
+class NoticeCause(StrEnum):
+    """Why a recipient is owed a notice: GDPR Art. 19, and the recall of what was under way."""
+
+    CORRECTION = "correction"
+    ERASURE = "erasure"
+    RECALL = "recall"
 
 
 class ErasureOutcome(StrEnum):
@@ -315,6 +361,13 @@ def check_language(text: str, field: str) -> str:
     return text
 
 
+def check_country(text: str, field: str) -> str:
+    """Return `text` if it has the form of a country code such as `EE` (ISO 3166-1 alpha-2)."""
+    if not _COUNTRY.fullmatch(text):
+        raise Invalid(field, "is not a country code such as EE (ISO 3166-1, two capital letters)")
+    return text
+
+
 # What an order is recorded under when nobody says which terms were in force: no version, in words.
 TERMS_NOT_STATED: Final = Reference("not-stated")
 
@@ -340,6 +393,11 @@ OWN_TAGS: Final = frozenset(
         "violation",
         "breach",
         "purpose",
+        "campaign",
+        "source",
+        "guarantee",
+        "batch",
+        "suppression",
     }
 )
 
@@ -423,3 +481,22 @@ def hold_tag(hold_id: HoldId) -> Tag:
 
 def mandate_tag(mandate_id: MandateId) -> Tag:
     return Tag(f"mandate:{mandate_id}")
+
+
+def campaign_tag(campaign_id: CampaignId) -> Tag:
+    return Tag(f"campaign:{campaign_id}")
+
+
+def source_tag(source_id: SourceId) -> Tag:
+    return Tag(f"source:{source_id}")
+
+
+def batch_tag(batch_id: BatchId) -> Tag:
+    return Tag(f"batch:{batch_id}")
+
+
+# Every objection carries it: an offer to anybody at all is decided in one order with all of them.
+SUPPRESSION_TAG: Final = Tag("suppression:ledger")
+
+# Every revocation of a guarantee carries it: what came through it is suspended wherever it went.
+GUARANTEES_TAG: Final = Tag("guarantee:ledger")

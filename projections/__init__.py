@@ -10,23 +10,26 @@ Every question may be asked as of a recorded moment (aware datetime) or a positi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 from ledger import Actor, Ledger
+from ledger.commands import VoidDisclosure
 from ledger.policy import Policy
 from ledger.state.retention import Term
 from ledger.vocabulary import (
     Address,
+    CampaignId,
     ClientId,
     IdentifierKind,
     OrderId,
     Purpose,
     RecipientId,
     RetentionClass,
+    Role,
     Sha256Hex,
     SubjectId,
     Word,
@@ -39,15 +42,18 @@ from projections.disclosures import Disclosure, Disclosures, DisclosureStep
 from projections.documents import Binding, Document, bindings, document_text, documents
 from projections.employees import Employee, Violation, employees, violations
 from projections.holds import Hold, Holds
+from projections.marketing import Campaign, Marketing, MaySend, Objection
 from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, OrderTrail, OrderTrails
 from projections.personal_data import FieldState, FieldVersion, IdentifierState, PersonalData, SubjectState
 from projections.persons import narrowed, person
 from projections.projection import AsOf
+from projections.recipients import NamedRecipient, Obligation, Recipient, Recipients
 from projections.registers import Registers
 from projections.requests import Requests, RequestState
 from projections.restrictions import Restriction, Restrictions
 from projections.retention import Retention
 from projections.runner import MAX_DIFFERENCES, Progress, Quarantined, Runner, Status
+from projections.sources import Guarantee, NoticeOwed, QuarantinedBatch, Sources
 from projections.storage.sqlite import SqliteStore
 from projections.storage.store import Store
 from projections.values import ValueState
@@ -58,6 +64,7 @@ __all__ = [
     "AsOf",
     "Binding",
     "BreachRecord",
+    "Campaign",
     "Comparison",
     "Consent",
     "Content",
@@ -69,14 +76,22 @@ __all__ = [
     "Employee",
     "FieldState",
     "FieldVersion",
+    "Guarantee",
     "Hold",
     "IdentifierState",
+    "MaySend",
+    "NamedRecipient",
+    "NoticeOwed",
+    "Objection",
+    "Obligation",
     "OrderStep",
     "OrderSummary",
     "OrderTrail",
     "Progress",
     "Projections",
     "Quarantined",
+    "QuarantinedBatch",
+    "Recipient",
     "RequestState",
     "Restriction",
     "Status",
@@ -100,7 +115,10 @@ class Projections:
         self._store = store
         self._personal_data = PersonalData(ledger, store)
         self._consents = Consents(store)
-        self._disclosures = Disclosures(store)
+        self._disclosures = Disclosures(ledger, store)
+        self._recipients = Recipients(ledger, store)
+        self._marketing = Marketing(ledger, store)
+        self._sources = Sources(store)
         self._order_trails = OrderTrails(ledger, store)
         self._requests = Requests(store)
         self._restrictions = Restrictions(store)
@@ -121,6 +139,9 @@ class Projections:
                 self._holds,
                 self._retention,
                 self._registers,
+                self._recipients,
+                self._marketing,
+                self._sources,
             ),
         )
 
@@ -167,9 +188,61 @@ class Projections:
         found = self._consents.live(subject_id, recipient_id=recipient_id, purpose=purpose, as_of=as_of)
         return narrowed(self._registers, self._ledger, subject_id, found, as_of=as_of)
 
-    def disclosures(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Disclosure, ...]:
-        """The accounting of disclosures of a subject's data. See `Disclosures.disclosures`."""
-        return self._disclosures.disclosures(subject_id, as_of=as_of)
+    def disclosures(
+        self, subject_id: SubjectId, *, viewer: Role = Role.SUBJECT, as_of: AsOf = None
+    ) -> tuple[Disclosure, ...]:
+        """The accounting of disclosures of a subject's data, as a viewer may see it. See `Disclosures.disclosures`."""
+        return self._disclosures.disclosures(subject_id, viewer=viewer, as_of=as_of)
+
+    def recipients(self, *, as_of: AsOf = None) -> tuple[Recipient, ...]:
+        """Every recipient, as it was last registered. See `Recipients.recipients`."""
+        return self._recipients.recipients(as_of=as_of)
+
+    def recipients_of(
+        self, subject_id: SubjectId, *, viewer: Role = Role.SUBJECT, as_of: AsOf = None
+    ) -> tuple[NamedRecipient, ...]:
+        """The actual recipients of a person's data. See `Recipients.recipients_of`."""
+        return self._recipients.recipients_of(subject_id, viewer=viewer, as_of=as_of)
+
+    def obligations(
+        self, subject_id: SubjectId, *, viewer: Role = Role.SUBJECT, as_of: AsOf = None
+    ) -> tuple[Obligation, ...]:
+        """The notices that recipients of a person's data are owed. See `Recipients.obligations`."""
+        return self._recipients.obligations(subject_id, viewer=viewer, as_of=as_of)
+
+    def everybodys_obligations(self, *, as_of: AsOf = None) -> tuple[Obligation, ...]:
+        """The notices that recipients are owed about anybody, secret disclosures too: for the officer."""
+        return self._recipients.obligations(viewer=Role.OFFICER, as_of=as_of)
+
+    def may_send(
+        self, campaign_id: CampaignId, subject_ids: Sequence[SubjectId], *, as_of: AsOf = None
+    ) -> tuple[MaySend, ...]:
+        """May an offer of this campaign go to these people, and why (not)? See `Marketing.may_send`."""
+        return self._marketing.may_send(campaign_id, subject_ids, as_of=as_of)
+
+    def campaigns(self, *, as_of: AsOf = None) -> tuple[Campaign, ...]:
+        """Every campaign, and what it came to. See `Marketing.campaigns`."""
+        return self._marketing.campaigns(as_of=as_of)
+
+    def suppression_list(self, *, as_of: AsOf = None) -> tuple[Objection, ...]:
+        """Who objected to offers. See `Marketing.suppression_list`."""
+        return self._marketing.suppression_list(as_of=as_of)
+
+    def quarantined_batches(self, *, as_of: AsOf = None) -> tuple[QuarantinedBatch, ...]:
+        """The batches of other sources that are not usable. See `Sources.quarantine`."""
+        return self._sources.quarantine(as_of=as_of)
+
+    def guarantees(self, *, as_of: AsOf = None) -> tuple[Guarantee, ...]:
+        """The guarantees of issuers that were not revoked. See `Sources.guarantees`."""
+        return self._sources.guarantees(as_of=as_of)
+
+    def notices_owed(self, *, as_of: AsOf = None) -> tuple[NoticeOwed, ...]:
+        """Who is to be told where their data comes from. See `Sources.notices_owed`."""
+        return self._sources.notices_owed(as_of=as_of)
+
+    def run_out_authorizations(self, now: datetime) -> Iterator[VoidDisclosure]:
+        """What voids the authorizations that nobody used in time. See `Sources.run_out`."""
+        return self._sources.run_out(now)
 
     def trail(self, order_id: OrderId, *, as_of: AsOf = None) -> OrderTrail:
         """All that was recorded of an order, with its exact bytes. See `OrderTrails.trail`."""

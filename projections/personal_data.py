@@ -28,6 +28,7 @@ from ledger.events import (
     SubjectRegistered,
     Withheld,
 )
+from ledger.identifiers import FIELDS, checked_normal_form, digest, normal_form
 from ledger.vocabulary import (
     Channel,
     ClientId,
@@ -41,7 +42,6 @@ from ledger.vocabulary import (
     SubjectRole,
     Word,
 )
-from projections.identifiers import FIELDS, checked_normal_form, digest, normal_form
 from projections.projection import AsOf, Item, Projection, aware, bound, text
 from projections.storage.store import Row, Rows, Store, Writer
 from projections.values import Values, ValueState, shown
@@ -150,7 +150,7 @@ class PersonalData(Projection):
     """Which event set which field of whom, and whom an identifier belongs to."""
 
     NAME: ClassVar[str] = "personal_data"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys(
         (SubjectRegistered, IdentifierLinked, PersonalDataCollected, DataCorrected, KeyDestroyed)
     )

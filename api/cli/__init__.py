@@ -1,10 +1,11 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
 One file a capability: setup (init, new-id), keys (key, rotate-key), policy, recording (register, record, commands),
-orders (record-order), people (state, lookup), requests (requests, holds, quarantine, retention, answer, export),
-history (history, replay), explain, documents, registers, evidence (prove, index), audit (verify, checkpoint, rebuild),
-publish (export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), demo. A door knows no
-rules: it builds commands, and shows what the ledger answers.
+orders (record-order), people (state, lookup), recipients (recipients, disclosures, obligations), marketing (may-send,
+campaign, suppression, imports), requests (requests, holds, quarantine, retention, answer, export), history (history,
+replay), explain, documents, registers, evidence (prove, index), audit (verify, checkpoint, rebuild), publish
+(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), demo. A door knows no rules: it
+builds commands, and shows what the ledger answers.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from api.cli import (
     explain,
     history,
     keys,
+    marketing,
     orders,
     people,
     policy,
     publish,
+    recipients,
     recording,
     registers,
     requests,
@@ -122,8 +125,8 @@ def _program(
 
 
 _CAPABILITIES = (
-    setup, keys, policy, recording, orders, people, requests, history, explain, documents, registers, evidence, audit,
-    publish, accuse, witness, copy, duties, demo,
+    setup, keys, policy, recording, orders, people, recipients, marketing, requests, history, explain, documents,
+    registers, evidence, audit, publish, accuse, witness, copy, duties, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

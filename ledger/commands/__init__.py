@@ -16,22 +16,17 @@ from ledger.commands.breach import (
     NotifySubjects,
     SuspectBreach,
 )
-from ledger.commands.consent import (
-    GiveConsent,
-    WithdrawConsent,
-)
+from ledger.commands.consent import GiveConsent, WithdrawConsent
 from ledger.commands.disclosure import (
     AuthorizeDisclosure,
+    FailDisclosure,
+    NotifyRecipient,
     RefuseDisclosure,
     RequestDisclosure,
     TransmitDisclosure,
     VoidDisclosure,
 )
-from ledger.commands.document import (
-    AcceptTerms,
-    PresentDocument,
-    PublishDocument,
-)
+from ledger.commands.document import AcceptTerms, PresentDocument, PublishDocument
 from ledger.commands.employee import (
     AcknowledgeConfidentiality,
     LapseAcknowledgement,
@@ -40,23 +35,21 @@ from ledger.commands.employee import (
     ReportViolation,
     ResolveViolation,
 )
-from ledger.commands.erasure import (
-    DecideErasure,
-    DestroyKeys,
+from ledger.commands.erasure import DecideErasure, DestroyKeys
+from ledger.commands.hold import PlaceHold, ReleaseHold, ReviewHold
+from ledger.commands.mandate import GiveMandate, RevokeMandate
+from ledger.commands.marketing import (
+    ClassifyContact,
+    GiveMarketingConsent,
+    ObjectToMarketing,
+    PlanCampaign,
+    RecordSale,
+    ReserveOffer,
+    SendOffer,
+    SuppressOffer,
+    WithdrawMarketingConsent,
 )
-from ledger.commands.hold import (
-    PlaceHold,
-    ReleaseHold,
-    ReviewHold,
-)
-from ledger.commands.mandate import (
-    GiveMandate,
-    RevokeMandate,
-)
-from ledger.commands.merge import (
-    MergeSubjects,
-    UnmergeSubjects,
-)
+from ledger.commands.merge import MergeSubjects, UnmergeSubjects
 from ledger.commands.order import (
     AmendOrder,
     CancelOrder,
@@ -69,13 +62,9 @@ from ledger.commands.order import (
     ResolveDispute,
     UseOrder,
 )
-from ledger.commands.personal_data import (
-    CollectData,
-    CorrectData,
-)
-from ledger.commands.policy import (
-    AdoptPolicy,
-)
+from ledger.commands.personal_data import CollectData, CorrectData
+from ledger.commands.policy import AdoptPolicy
+from ledger.commands.recipient import EndRecipient, RegisterRecipient, SendToProcessor
 from ledger.commands.request import (
     DeliverAnswer,
     ExtendDeadline,
@@ -86,19 +75,17 @@ from ledger.commands.request import (
     RefuseRequest,
     VerifyIdentity,
 )
-from ledger.commands.retention import (
-    EndRelationship,
-    ExpireRetention,
-    ResumeRelationship,
+from ledger.commands.retention import EndRelationship, ExpireRetention, ResumeRelationship
+from ledger.commands.source import (
+    ImportBatch,
+    ImportRecord,
+    InformSubject,
+    RecordGuarantee,
+    RegisterSource,
+    RevokeGuarantee,
 )
-from ledger.commands.subject import (
-    LinkIdentifier,
-    RegisterSubject,
-)
-from ledger.commands.use import (
-    AssessPurposeChange,
-    UseData,
-)
+from ledger.commands.subject import LinkIdentifier, RegisterSubject
+from ledger.commands.use import AssessPurposeChange, UseData
 
 __all__ = [
     "AcceptTerms",
@@ -110,6 +97,7 @@ __all__ = [
     "AttachStatement",
     "AuthorizeDisclosure",
     "CancelOrder",
+    "ClassifyContact",
     "CloseBreach",
     "CollectData",
     "ConfirmBreach",
@@ -119,14 +107,20 @@ __all__ = [
     "DeliverAnswer",
     "DestroyKeys",
     "DisputeOrder",
+    "EndRecipient",
     "EndRelationship",
     "ExecuteOrder",
     "ExpireRetention",
     "ExtendDeadline",
+    "FailDisclosure",
     "ForwardRequest",
     "FulfilRequest",
     "GiveConsent",
     "GiveMandate",
+    "GiveMarketingConsent",
+    "ImportBatch",
+    "ImportRecord",
+    "InformSubject",
     "LapseAcknowledgement",
     "LiftRestriction",
     "LinkIdentifier",
@@ -134,17 +128,24 @@ __all__ = [
     "MissDeadline",
     "NotifyAddress",
     "NotifyAuthority",
+    "NotifyRecipient",
     "NotifySubjects",
+    "ObjectToMarketing",
     "OffboardEmployee",
     "OnboardEmployee",
     "PlaceHold",
+    "PlanCampaign",
     "PresentDocument",
     "ProposeCorrection",
     "PublishDocument",
     "ReceiveRequest",
+    "RecordGuarantee",
     "RecordOrder",
+    "RecordSale",
     "RefuseDisclosure",
     "RefuseRequest",
+    "RegisterRecipient",
+    "RegisterSource",
     "RegisterSubject",
     "RejectCorrection",
     "RejectOrder",
@@ -152,12 +153,17 @@ __all__ = [
     "ReleaseOrder",
     "ReportViolation",
     "RequestDisclosure",
+    "ReserveOffer",
     "ResolveDispute",
     "ResolveViolation",
     "RestrictProcessing",
     "ResumeRelationship",
     "ReviewHold",
+    "RevokeGuarantee",
     "RevokeMandate",
+    "SendOffer",
+    "SendToProcessor",
+    "SuppressOffer",
     "SuspectBreach",
     "TransmitDisclosure",
     "UnmergeSubjects",
@@ -166,4 +172,5 @@ __all__ = [
     "VerifyIdentity",
     "VoidDisclosure",
     "WithdrawConsent",
+    "WithdrawMarketingConsent",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
@@ -15,7 +16,14 @@ from ledger.errors import (
     Invalid,
     SubjectUnknown,
 )
-from ledger.events import ConsentGiven, ConsentWithdrawn
+from ledger.events import (
+    ConsentGiven,
+    ConsentWithdrawn,
+    DisclosureAuthorized,
+    DisclosureFailed,
+    DisclosureTransmitted,
+    RecallOwed,
+)
 from ledger.rule import rule
 from ledger.state.document import publications, published, versions
 from ledger.state.merge import merges, person_tags
@@ -31,7 +39,9 @@ from ledger.vocabulary import (
     SubjectId,
     Word,
     consent_tag,
+    disclosure_tag,
     recipient_tag,
+    subject_tag,
 )
 
 CONSENT_IS_SPECIFIC = rule(
@@ -54,6 +64,13 @@ WITHDRAWAL_IS_EASY = rule(
     promise="Withdrawing a live consent asks for nothing more than which one, by any channel, and holds from there on",
     source="GDPR Art. 7(3)",
     refusals=(ConsentUnknown, ConsentNotLive),
+)
+
+RECALL = rule(
+    "withdrawal-recalls-what-is-under-way",
+    clause="6",
+    promise="What was under way to a recipient when its consent was withdrawn is marked, and a recall notice is owed",
+    source="Principles, clause 6; GDPR Art. 7(3)",
 )
 
 
@@ -111,18 +128,19 @@ class GiveConsent(Command, frozen=True):
 
 @command
 class WithdrawConsent(Command, frozen=True):
-    """Record a withdrawal; it holds from its place in the log on."""
+    """Record a withdrawal; it holds from its place in the log on. What was under way is marked: a recall is owed."""
 
     NAME: ClassVar[str] = "withdraw-consent"
-    RECORDS = (ConsentWithdrawn,)
-    RULES = (WITHDRAWAL_IS_EASY,)
+    RECORDS = (ConsentWithdrawn, RecallOwed)
+    RULES = (WITHDRAWAL_IS_EASY, RECALL)
     consent_id: ConsentId
     subject_id: SubjectId
     channel: Channel
 
     def boundary(self) -> Boundary:
+        steps = (DisclosureAuthorized, DisclosureTransmitted, DisclosureFailed)
         return (
-            selector(ConsentGiven, ConsentWithdrawn, tags=[consent_tag(self.consent_id)]),
+            selector(ConsentGiven, ConsentWithdrawn, *steps, tags=[consent_tag(self.consent_id)]),
             *merges(self.subject_id),
         )
 
@@ -135,4 +153,32 @@ class WithdrawConsent(Command, frozen=True):
         # GDPR Art. 7(3): withdrawing is as easy as giving. Nothing more is asked for.
         event = ConsentWithdrawn(consent_id=self.consent_id, subject_id=self.subject_id, channel=self.channel)
         recipient = [recipient_tag(given.recipient_id)] if given.recipient_id else []
-        return [Fact(event, [consent_tag(self.consent_id), *person_tags(past, self.subject_id), *recipient])]
+        withdrawn = Fact(event, [consent_tag(self.consent_id), *person_tags(past, self.subject_id), *recipient])
+        return [withdrawn, *(self._recall(sent) for sent in _under_way(past, context.now))]
+
+    def _recall(self, sent: DisclosureTransmitted) -> Fact:
+        event = RecallOwed(
+            disclosure_id=sent.disclosure_id,
+            subject_id=sent.subject_id,
+            recipient_id=sent.recipient_id,
+            consent_id=self.consent_id,
+            fields=sent.fields,
+        )
+        tags = [
+            disclosure_tag(sent.disclosure_id),
+            subject_tag(sent.subject_id),
+            recipient_tag(sent.recipient_id),
+            consent_tag(self.consent_id),
+        ]
+        return Fact(event, tags)
+
+
+def _under_way(past: Past, now: datetime) -> list[DisclosureTransmitted]:
+    """Return what was transmitted and may not have arrived: sent on an authorization that has not run out yet."""
+    until = {event.disclosure_id: event.expires_at for event in past.of(DisclosureAuthorized)}
+    failed = {event.disclosure_id for event in past.of(DisclosureFailed)}
+    return [
+        sent
+        for sent in past.of(DisclosureTransmitted)
+        if sent.disclosure_id not in failed and now < until[sent.disclosure_id]
+    ]

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
-from ledger.errors import ErasureUndecided, Invalid, KeptByLaw, SubjectUnknown, UnderHold
+from ledger.errors import ErasureUndecided, Invalid, KeptByLaw, SubjectUnknown, SuppressionStays, UnderHold
 from ledger.events import ClassDecision, ErasureDecided, ErasureDeferred, KeyDestroyed, PersonalDataErased
 from ledger.rule import rule
 from ledger.state.erasure import destruction, open_decisions
@@ -70,6 +70,9 @@ class DecideErasure(Command, frozen=True):
         if not classes or len(set(classes)) != len(classes):
             raise Invalid("decisions", "decides at least one retention class, each once")
         for decision in self.decisions:
+            # GDPR Art. 21(3): an objection to offers outlives the data, as a keyed digest that says nothing else.
+            if decision.retention_class is RetentionClass.SUPPRESSION and decision.outcome is ErasureOutcome.ERASED:
+                raise SuppressionStays(subject=self.subject_id)
             # GDPR Art. 12(4), 17(3): what is kept is kept for a reason that can be told, and not for ever.
             if (decision.outcome is ErasureOutcome.KEPT) != (decision.until is not None):
                 raise Invalid("decisions", "says until when what is kept is kept, and only there")

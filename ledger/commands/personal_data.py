@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
+from ledger.command import Boundary, Command, Context, Fact, Past, command
 from ledger.errors import (
     EvidenceMissing,
-    FieldNotAllowed,
     FieldUnknown,
+    GuaranteeMissing,
     Invalid,
+    OriginMissing,
     ProposalUnknown,
     StaleVersion,
     SubjectUnknown,
 )
-from ledger.events import DataCorrected, PersonalDataCollected, UseDenied
+from ledger.events import DataCorrected, Event, PersonalDataCollected, UseDenied
 from ledger.policy import CONTACT, FieldChange, Policy
 from ledger.rule import rule
 from ledger.state.accuracy import open_proposals, proposals
+from ledger.state.activity import FIELD_NEEDS_ACTIVITY, check_activities
 from ledger.state.personal_data import fields, personal_data
 from ledger.state.policy import policies, policy
 from ledger.state.subject import registered, registration, scope
@@ -34,25 +36,17 @@ from ledger.vocabulary import (
     Role,
     SourceKind,
     SubjectId,
-    SubjectRole,
     Word,
     check_word,
     subject_tag,
 )
 
-FIELD_NEEDS_ACTIVITY = rule(
-    "field-needs-an-activity",
-    clause="1-2",
-    promise="A field that no registered activity allows for its purpose, basis and role is refused by name",
-    source="GDPR Art. 5(1)(b), 5(1)(c), 6(1)",
-    refusals=(FieldNotAllowed,),
-)
 COLLECTED_WITH_SOURCE = rule(
     "data-names-its-source",
     clause="10",
     promise="What does not come from the person names where it comes from",
     source="GDPR Art. 14(2)(f)",
-    refusals=(SubjectUnknown, Invalid),
+    refusals=(SubjectUnknown, Invalid, GuaranteeMissing, OriginMissing),
 )
 CORRECTION_SEES_THE_LAST = rule(
     "correction-sees-the-last-version",
@@ -96,9 +90,14 @@ class CollectData(Command, frozen=True):
     retention_class: RetentionClass = RetentionClass.CONTRACT
     source_reference: Reference | None = None
     valid_from: datetime | None = None
+    retrieved_at: datetime | None = None
 
     def boundary(self) -> Boundary:
         return (*registration(self.subject_id), *policies())
+
+    @classmethod
+    def decided(cls, event: Event) -> bool:
+        return isinstance(event, PersonalDataCollected) and event.batch_id is None
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -113,8 +112,9 @@ class CollectData(Command, frozen=True):
             raise Invalid(
                 "source_reference", "is needed when the source is not the person: a register's locator or a guarantee"
             )
-        if (rules := policy(past)) is not None:
-            self._check_activity(rules, subject.role)
+        rules = policy(past)
+        if rules is not None:
+            self._check_origin(context)
         event = PersonalDataCollected(
             subject_id=self.subject_id,
             purpose=self.purpose,
@@ -123,32 +123,21 @@ class CollectData(Command, frozen=True):
             source_reference=self.source_reference,
             retention_class=self.retention_class,
             valid_from=self.valid_from,
+            retrieved_at=self.retrieved_at,
             values=self.values,
         )
+        if rules is not None:
+            check_activities(rules, event, role=subject.role, command=self.NAME)
         return [Fact(event, [subject_tag(self.subject_id)], scope(subject, self.retention_class))]
 
-    def _check_activity(self, rules: Policy, role: SubjectRole) -> None:
-        """Raise KeptRefusal for the first field that no registered activity allows. GDPR Art. 5(1)(b), 5(1)(c)."""
-        for name in sorted(self.values):
-            if rules.activity_for(
-                Word(name),
-                purpose=self.purpose,
-                basis=self.basis,
-                role=role,
-                retention_class=self.retention_class,
-            ):
-                continue
-            refusal = FieldNotAllowed(field=name, purpose=self.purpose, role=role)
-            event = UseDenied(
-                command=Word(self.NAME),
-                subject_id=self.subject_id,
-                purpose=self.purpose,
-                basis=self.basis,
-                # A name that nobody defined may be anything: it is told to whoever asked, and not kept.
-                fields=tuple(sorted(Word(one) for one in self.values if one in rules.fields)),
-                reason=Word(refusal.code),
-            )
-            raise KeptRefusal(refusal, Fact(event, [subject_tag(self.subject_id)]))
+    def _check_origin(self, context: Context) -> None:
+        # Clause 10: an issuer's data comes in batches, which its guarantee is checked for.
+        if self.source is SourceKind.ISSUER:
+            raise GuaranteeMissing(source=self.source_reference)
+        if self.source is SourceKind.PUBLIC_REGISTER and self.retrieved_at is None:
+            raise OriginMissing(source=self.source_reference)
+        if self.retrieved_at is not None and self.retrieved_at > context.now:
+            raise Invalid("retrieved_at", "is in the future")
 
 
 @command

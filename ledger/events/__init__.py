@@ -22,10 +22,13 @@ from ledger.events.breach import (
 from ledger.events.consent import ConsentGiven, ConsentWithdrawn
 from ledger.events.disclosure import (
     DisclosureAuthorized,
+    DisclosureFailed,
     DisclosureRefused,
     DisclosureRequested,
     DisclosureTransmitted,
     DisclosureVoided,
+    RecallOwed,
+    RecipientNotified,
     Statute,
 )
 from ledger.events.document import DocumentPresented, DocumentPublished, DocumentTextKept, TermsAccepted
@@ -42,6 +45,17 @@ from ledger.events.event import BY_TOPIC, SEALED, SYSTEM, Actor, Count, Event, P
 from ledger.events.hold import LegalHoldPlaced, LegalHoldReleased, LegalHoldReviewed
 from ledger.events.log import IndexCommitted, SigningKeyRetired, SigningKeyRotated
 from ledger.events.mandate import MandateGiven, MandateRevoked
+from ledger.events.marketing import (
+    CampaignPlanned,
+    ContactClassified,
+    MarketingConsentGiven,
+    MarketingConsentWithdrawn,
+    MarketingObjected,
+    OfferReserved,
+    OfferSent,
+    OfferSuppressed,
+    SaleRecorded,
+)
 from ledger.events.order import (
     DisputeResolved,
     OrderAmended,
@@ -59,6 +73,7 @@ from ledger.events.order import (
 )
 from ledger.events.personal_data import DataCorrected, PersonalDataCollected
 from ledger.events.policy import PolicyAdopted, ProcessingActivityRegistered
+from ledger.events.recipient import DataSentToProcessor, RecipientEnded, RecipientRegistered, TransmissionDenied
 from ledger.events.request import (
     AnswerDelivered,
     DeadlineExtended,
@@ -70,6 +85,15 @@ from ledger.events.request import (
     RequestRefused,
 )
 from ledger.events.retention import ErasureDeferred, RelationshipEnded, RelationshipResumed, RetentionExpired
+from ledger.events.source import (
+    BatchImported,
+    BatchQuarantined,
+    GuaranteeRevoked,
+    LawfulnessGuaranteed,
+    RecordSuppressed,
+    SourceRegistered,
+    SubjectInformed,
+)
 from ledger.events.subject import IdentifierLinked, Stance, SubjectRegistered, SubjectsMerged, SubjectsUnmerged
 from ledger.events.use import DataUsed, PurposeChangeAssessed, UseDenied
 
@@ -82,22 +106,28 @@ __all__ = [
     "AddressNotified",
     "AnswerDelivered",
     "AuthorityNotified",
+    "BatchImported",
+    "BatchQuarantined",
     "BreachAssessed",
     "BreachClosed",
     "BreachConfirmed",
     "BreachSuspected",
+    "CampaignPlanned",
     "ClassDecision",
     "ConfidentialityAcknowledged",
     "ConsentGiven",
     "ConsentWithdrawn",
+    "ContactClassified",
     "CorrectionProposed",
     "CorrectionRejected",
     "Count",
     "DataCorrected",
+    "DataSentToProcessor",
     "DataUsed",
     "DeadlineExtended",
     "DeadlineMissed",
     "DisclosureAuthorized",
+    "DisclosureFailed",
     "DisclosureRefused",
     "DisclosureRequested",
     "DisclosureTransmitted",
@@ -111,15 +141,23 @@ __all__ = [
     "ErasureDecided",
     "ErasureDeferred",
     "Event",
+    "GuaranteeRevoked",
     "IdentifierLinked",
     "IdentityVerified",
     "IndexCommitted",
     "KeyDestroyed",
+    "LawfulnessGuaranteed",
     "LegalHoldPlaced",
     "LegalHoldReleased",
     "LegalHoldReviewed",
     "MandateGiven",
     "MandateRevoked",
+    "MarketingConsentGiven",
+    "MarketingConsentWithdrawn",
+    "MarketingObjected",
+    "OfferReserved",
+    "OfferSent",
+    "OfferSuppressed",
     "OrderAmended",
     "OrderCancelled",
     "OrderConfirmed",
@@ -139,6 +177,11 @@ __all__ = [
     "ProcessingActivityRegistered",
     "ProcessingRestricted",
     "PurposeChangeAssessed",
+    "RecallOwed",
+    "RecipientEnded",
+    "RecipientNotified",
+    "RecipientRegistered",
+    "RecordSuppressed",
     "RelationshipEnded",
     "RelationshipResumed",
     "RequestForwarded",
@@ -147,17 +190,21 @@ __all__ = [
     "RequestRefused",
     "RestrictionLifted",
     "RetentionExpired",
+    "SaleRecorded",
     "SigningKeyRetired",
     "SigningKeyRotated",
+    "SourceRegistered",
     "Stance",
     "StatementAttached",
     "Statute",
+    "SubjectInformed",
     "SubjectRegistered",
     "SubjectsMerged",
     "SubjectsNotified",
     "SubjectsUnmerged",
     "TermsAccepted",
     "Transaction",
+    "TransmissionDenied",
     "UseDenied",
     "ViolationReported",
     "ViolationResolved",

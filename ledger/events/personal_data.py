@@ -9,7 +9,9 @@ import msgspec
 
 from ledger.events.event import Count, Event, PersonalMap, event
 from ledger.vocabulary import (
+    BatchId,
     Channel,
+    GuaranteeId,
     IdentityCheck,
     LegalBasis,
     ProposalId,
@@ -34,6 +36,10 @@ class PersonalDataCollected(Event, frozen=True):
     retention_class: RetentionClass
     source_reference: Reference | None = None  # locator in a public register, or the issuer's guarantee
     valid_from: datetime | None = None
+    batch_id: BatchId | None = None  # of what was imported (clause 10)
+    guarantee_id: GuaranteeId | None = None  # whose revocation suspends it
+    retrieved_at: datetime | None = None  # from a public register
+    quarantined: bool = False  # stored, not usable
     values: PersonalMap = msgspec.field(default_factory=dict)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ledger.events.event import Event, event
-from ledger.vocabulary import ActorId, Compatibility, LegalBasis, Purpose, Reference, SubjectId, Word
+from ledger.vocabulary import ActorId, BatchId, Compatibility, LegalBasis, Purpose, Reference, SubjectId, Word
 
 
 @event
@@ -33,6 +33,7 @@ class UseDenied(Event, frozen=True):
     basis: LegalBasis | None = None
     case_reference: Reference | None = None
     employee_id: ActorId | None = None
+    batch_id: BatchId | None = None
 
 
 @event

@@ -104,7 +104,7 @@ def resolve(**given: Any) -> ResolveViolation:
 
 
 MAKERS = [onboard, acknowledge, lapse, offboard, report, resolve]
-FIELD_KINDS = {"employee_id": "id", "violation_id": "id", "details": "text", "category": "word"}
+FIELD_KINDS = {"employee_id": "id", "violation_id": "id", "details": "text", "report-violation.category": "word"}
 OTHER_FIELDS: set[str] = set()
 CODES = [
     "acknowledgement-current", "acknowledgement-missing", "employee-exists", "employee-unknown", "violation-exists",
