@@ -49,7 +49,7 @@ class Bench:
 
     def rows(self) -> Iterator[Result]:
         """Yield the rows as they are measured."""
-        with Cluster(settings=_SETTINGS) as cluster:
+        with Cluster(settings=_SETTINGS, on_disk=True) as cluster:
             cluster.create().start()
             small = self._server(cluster, "small")
             with self._built(small, SMALL_EVENTS) as ledger:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 def rows(data: Path, *, rounds: int) -> list[Result]:
     """Measure on a closed ledger in files."""
-    with Cluster() as cluster, tempfile.TemporaryDirectory() as folder:
+    with Cluster(on_disk=True) as cluster, tempfile.TemporaryDirectory() as folder:
         cluster.create().start()
         server = Server(dsn=cluster.dsn())
         there = Path(folder, "there")

@@ -5,7 +5,7 @@
     │   ├── Invalid          the input itself is wrong: names the field
     │   └── …                one class for each reason, below
     ├── Conflict             somebody else was first; try again
-    │   └── Busy             the queue is full; try again later
+    │   └── Busy             the queue is full, or another process holds the store; try again later
     ├── VerificationError    evidence does not hold                             (step)
     │   ├── Tampered         stored bytes are not the ones that were recorded
     │   ├── RolledBack       the store is older than the last signed checkpoint
@@ -66,7 +66,7 @@ class Conflict(LedgerError):
 
 
 class Busy(Conflict):
-    """The queue of commands is full. Nothing was recorded; try again in a moment."""
+    """The queue of commands is full, or another process holds the store. Nothing was recorded; try again later."""
 
 
 class VerificationError(LedgerError):

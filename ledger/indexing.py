@@ -20,7 +20,7 @@ from ledger.errors import Busy, Conflict, LedgerError, Tampered, VerificationErr
 from ledger.events import IndexCommitted
 from ledger.sequencer import Append, Deferred, Ticket
 from ledger.storage.engine import Condition, Engine, QueryItem, Transaction
-from ledger.storage.tag_store import TagIndexChange, TagIndexReader
+from ledger.storage.tag_store import TagIndexChange, TagIndexReader, TagIndexState
 from ledger.tlog import tag_map
 from ledger.tlog.index import IndexCommitment, IndexProof
 from ledger.vocabulary import EventId, Sha256Hex, new_id
@@ -80,13 +80,14 @@ class Indexer:
         found = self._engine.last_of_type(IndexCommitted.TOPIC, self._engine.size() if end is None else end)
         return None if found is None else IndexCommitment.parse(found.entry, self._engine.origin)
 
-    def commit(self, after: str | None = None) -> IndexCommitment:
+    def commit(self, after: str | None = None, *, covering: int | None = None) -> IndexCommitment:
         """Commit the index over everything recorded by now, unless that is done; return the last commitment.
 
-        With `after`, a moment in the past as it would stand in an entry, it is one that was recorded later. Appends go
-        on meanwhile. Raises Tampered when entries and index do not fit, Busy, Stopped, StorageError.
+        With `covering`, one over so many entries is enough. With `after`, a moment in the past as it would stand in an
+        entry, it is one that was recorded later. Appends go on meanwhile. Raises Tampered when entries and index do
+        not fit, Busy, Stopped, StorageError.
         """
-        size = self._engine.size()
+        size = self._engine.size() if covering is None else covering
         with self._working:
             for _ in range(MAX_ATTEMPTS):
                 last = self.last()
@@ -110,15 +111,26 @@ class Indexer:
         The commitment covers everything recorded by now and, with `after`, was recorded later than that moment.
         """
         reader = self._engine.tag_index
+        # Once: two processes that prove would drive each other on with what they commit.
+        size = self._engine.size()
         for _ in range(MAX_ATTEMPTS):
-            committed = self.commit(after)
+            committed = self.commit(after, covering=size)
             with self._working:
                 before = reader.state()
-                proof = tag_map.prove(reader, self._engine.origin, tag)
+                try:
+                    proof = tag_map.prove(reader, self._engine.origin, tag)
+                except Tampered:
+                    # As in `_catch_up`: only what was read in one state says something about it.
+                    if before == reader.state():
+                        raise
+                    continue
                 whole = before == reader.state() and before.size == committed.size and not reader.marks(1)
             if whole:
                 self._check(committed, proof)
                 return committed, proof
+            if before.size > committed.size:
+                # Another process counted on, and may not have come to commit it.
+                size = before.size + 1
         raise Busy("the index changes faster than it is read")
 
     @contextmanager
@@ -167,15 +179,24 @@ class Indexer:
         index = self._engine.tag_index
         while not self._closing:
             state = index.state()
-            if self._engine.size() - state.size > LAST_ENTRIES:
-                index.write(self._count(index, state.size + STEP_ENTRIES), state)
-            elif len(marks := index.marks(STEP_MARKS)) > LAST_MARKS:
-                index.write(tag_map.settle(index, state, marks), state)
-            else:
+            try:
+                change = self._next_step(index, state)
+            except Tampered:
+                # Another process changed it while it was read: two states do not fit, and neither is wrong.
+                if index.state() == state:
+                    raise
+                continue
+            if change is None:
                 return
+            index.write(change, state)
 
-    def _count(self, index: TagIndexReader, end: int) -> TagIndexChange:
-        state = index.state()
+    def _next_step(self, index: TagIndexReader, state: TagIndexState) -> TagIndexChange | None:
+        if self._engine.size() - state.size > LAST_ENTRIES:
+            return self._count(index, state, state.size + STEP_ENTRIES)
+        marks = index.marks(STEP_MARKS)
+        return tag_map.settle(index, state, marks) if len(marks) > LAST_MARKS else None
+
+    def _count(self, index: TagIndexReader, state: TagIndexState, end: int) -> TagIndexChange:
         rows = self._engine.audit(state.size, min(end, self._engine.size()))
         return tag_map.count(index, state, rows, self._engine.origin)
 
@@ -186,7 +207,7 @@ class Indexer:
         if size - state.size > STEP_ENTRIES:
             raise Conflict("much was recorded since the last look")
         if state.size < size:
-            index.change(self._count(index, size))
+            index.change(self._count(index, state, size))
         if marks := index.marks(STEP_MARKS + 1):
             if len(marks) > STEP_MARKS:
                 raise Conflict("much was recorded since the last look")

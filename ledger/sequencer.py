@@ -60,6 +60,8 @@ from ledger.vocabulary import KeyId, Tag
 # How many appends one transaction takes, and about how many bytes of sealed values.
 MAX_BATCH: Final = 512
 MAX_BATCH_BYTES: Final = 16 * 1024 * 1024
+# How many bytes of sealed values wait at most: a queue that is full of large orders fits into memory too.
+MAX_QUEUE_BYTES: Final = 256 * 1024 * 1024
 # How long a transaction waits at most for callers that are expected back: about what it costs to commit.
 LINGER_S: Final = 0.002
 # Heads of tags that are kept between transactions: about 200 bytes each.
@@ -122,10 +124,11 @@ Outcome = Committed | Replayed
 class Ticket:
     """A place in the queue: `wait` in a thread, or await it in the event loop that it was taken for."""
 
-    __slots__ = ("_error", "_future", "_lock", "_loop", "_outcome", "append")
+    __slots__ = ("_error", "_future", "_lock", "_loop", "_outcome", "append", "size_bytes")
 
     def __init__(self, append: Append | Deferred, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.append = append
+        self.size_bytes = append.size_bytes()
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
         self._loop = loop
@@ -184,6 +187,9 @@ class _Queue:
 
     def __init__(self) -> None:
         self._tickets: deque[Ticket] = deque()
+        # Each is written by one side alone: no lock between those who put and the one who takes.
+        self._bytes_put = 0
+        self._bytes_taken = 0
         self._wanted = 1
         self._enough = threading.Event()
         self._closed = False
@@ -191,7 +197,14 @@ class _Queue:
     def __len__(self) -> int:
         return len(self._tickets)
 
+    @property
+    def size_bytes(self) -> int:
+        """About how many bytes of sealed values wait; never fewer than there are."""
+        return self._bytes_put - self._bytes_taken
+
     def put(self, ticket: Ticket) -> None:
+        """Add a ticket; one caller at a time."""
+        self._bytes_put += ticket.size_bytes
         self._tickets.append(ticket)
         if len(self._tickets) >= self._wanted:
             self._enough.set()
@@ -217,7 +230,8 @@ class _Queue:
             if taken and isinstance(self._tickets[0].append, Deferred):
                 break
             ticket = self._tickets.popleft()
-            most_bytes -= ticket.append.size_bytes()
+            most_bytes -= ticket.size_bytes
+            self._bytes_taken += ticket.size_bytes
             taken.append(ticket)
         return taken, self._closed and not self._tickets
 
@@ -295,8 +309,9 @@ class Sequencer:
         with self._turn() as transaction:
             self._load(transaction.head)
             self._check_guard(transaction.head)
-            # What is seen may not have reached the synchronous standby; nothing is built on it before it has.
-            transaction.commit()
+            if self._engine.recovers:
+                # What is seen may not have reached the synchronous standby; nothing is built on it before it has.
+                transaction.commit()
             # A crash between commit and guard left the guard behind; what is read from here on is under its protection.
             last = self._engine.checkpoint()
             if last is not None and last[1] != self._guarded:
@@ -315,7 +330,8 @@ class Sequencer:
     def submit(self, append: Append | Deferred, loop: asyncio.AbstractEventLoop | None = None) -> Ticket:
         """Queue an append, to be waited for in a thread, or in a task of `loop`.
 
-        Raises Busy when the queue is full and Stopped after a failure; then nothing was queued.
+        Raises Busy when as many appends or bytes wait already as may, and Stopped after a failure; then nothing was
+        queued.
         """
         if isinstance(append, Append):
             assert append.drafts
@@ -327,6 +343,9 @@ class Sequencer:
                 raise Stopped(f"nothing is recorded any more: {self._stopped}") from self._stopped
             if len(self._queue) >= self._queue_limit:
                 raise Busy(f"{self._queue_limit} commands are waiting already")
+            # One alone is always taken: the limits of a command bound it.
+            if len(self._queue) and self._queue.size_bytes + ticket.size_bytes > MAX_QUEUE_BYTES:
+                raise Busy(f"{self._queue.size_bytes} bytes of sealed values are waiting already")
             self._queue.put(ticket)
         return ticket
 
@@ -413,8 +432,9 @@ class Sequencer:
                 outcomes, pending = self._decide(transaction, appends, lost)
                 keys = pending.keys
                 if not pending.rows:
-                    # What is replayed was seen, and is acknowledged once more: it is as durable as if it were new.
-                    transaction.commit()
+                    if self._engine.recovers:
+                        # What is replayed was seen, and is acknowledged once more: as durable as if it were new.
+                        transaction.commit()
                     return unmade + [outcome for outcome in outcomes if not isinstance(outcome, tuple)]
                 size = self._tree.size
                 checkpoint = Checkpoint(self._engine.origin, size, self._tree.root())
@@ -569,7 +589,10 @@ class Sequencer:
         self._guarded = None
         self._copy = head.copy
         self._signing.reload(head.size)
-        self._recorded_at = parse(head.last_entry).recorded_at if head.last_entry is not None else ""
+        self._recorded_at = ""
+        if head.last_entry is not None:
+            with _found_in(f"entry {head.size - 1}"):
+                self._recorded_at = parse(head.last_entry).recorded_at
         checkpoint = self._last_checkpoint(head)
         if not (current and self._grow(head.size, checkpoint)):
             self._tree = Tree.load(head.size, self._load_tile, self._engine.leaves)
@@ -590,7 +613,8 @@ class Sequencer:
         last = self._engine.checkpoint()
         if last is None:
             raise Tampered("start", f"there are {head.size} entries but no checkpoint")
-        checkpoint = self._signing.up_to(head.size).open(last[1])
+        with _found_in(f"checkpoint {last[0]}"):
+            checkpoint = self._signing.up_to(head.size).open(last[1])
         if not last[0] == checkpoint.size == head.size:
             raise Tampered(
                 "start",
@@ -626,14 +650,18 @@ class Sequencer:
             empty = Checkpoint(self._engine.origin, 0, self._tree.root())
             kept = self._signing.sign(empty, self._signing.up_to(0))
             self._guard.write(kept)
+        guard = f"guard {self._guard.path}"
         # Before its signatures: a database that was rolled back may not know the key that signed it.
-        if (claimed := claimed_size(kept)) > head.size:
+        with _found_in(guard):
+            claimed = claimed_size(kept)
+        if claimed > head.size:
             raise RolledBack(
                 "guard",
                 f"the database has {head.size} entries, but a checkpoint of {claimed} was signed: "
                 "it was rolled back or truncated. Restore the newest backup",
             )
-        signed = self._signing.up_to(head.size).open(kept)
+        with _found_in(guard):
+            signed = self._signing.up_to(head.size).open(kept)
         if self._tree.root(signed.size) != signed.root:
             raise RolledBack(
                 "guard", f"the first {signed.size} entries are not the ones that were signed: it is a copy"
@@ -645,6 +673,15 @@ class Sequencer:
         if hashes is None:
             raise Tampered("tree", f"tile {level}/{n} is missing")
         return hashes
+
+
+@contextmanager
+def _found_in(thing: str) -> Iterator[None]:
+    """Say of evidence that does not hold in which thing it was found."""
+    try:
+        yield
+    except VerificationError as error:
+        raise type(error)(thing, str(error)) from error
 
 
 def _made(

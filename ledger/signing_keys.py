@@ -17,7 +17,7 @@ from typing import Final
 from ledger.entry import event_of, parse
 from ledger.errors import LedgerError, SigningKeyState, StorageError, Tampered, VerificationError
 from ledger.events import Event, SigningKeyRetired, SigningKeyRotated
-from ledger.storage.engine import Engine, EventRow, QueryItem
+from ledger.storage.engine import Engine, EventRow, QueryItem, Stored
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.tlog.note import Signer, Verifier
 
@@ -127,7 +127,7 @@ class SigningKeys:
         if self._position < size:
             with self._lock:
                 for stored in self._engine.select(_QUERY, after=self._position, end=size):
-                    self._keys = _taken_in(self._keys, stored.entry)
+                    self._keys = _taken_in(self._keys, stored)
                 self._position = max(self._position, size)
         return self._keys
 
@@ -174,11 +174,10 @@ def read_log_keys(engine: Engine, size: int) -> LogKeys:
     return SigningKeys(engine, lambda: ()).up_to(size)
 
 
-def _taken_in(keys: LogKeys, entry: bytes) -> LogKeys:
-    parsed = parse(entry)
+def _taken_in(keys: LogKeys, stored: Stored) -> LogKeys:
     try:
+        parsed = parse(stored.entry)
         return keys.after(parsed.index, event_of(parsed))
-    except VerificationError:
-        raise
     except LedgerError as error:
-        raise Tampered(f"entry {parsed.index}", str(error)) from None
+        why = error.why if isinstance(error, VerificationError) else str(error)
+        raise Tampered(f"entry {stored.index}", why) from error

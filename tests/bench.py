@@ -20,6 +20,7 @@ from typing import Any
 
 import apsw
 import msgspec
+import psycopg
 
 from ledger import Actor, Ledger, Receipt, canonical, create_ledger, open_ledger
 from ledger.command import Command, Fact, Limits
@@ -111,7 +112,12 @@ class Bench:
         return directory
 
     def sql(self, statement: str, bindings: Sequence[Any] = (), *, file: str = "ledger.db") -> list[tuple[Any, ...]]:
-        """Run SQL on a file behind the ledger's back, as an administrator would."""
+        """Run SQL on a file, or in the schema of the log, behind the ledger's back, as an administrator would."""
+        if self.server is not None:
+            options = f"-c search_path={self.server.schema}"
+            with psycopg.connect(self.server.dsn, options=options, autocommit=True) as session:
+                cursor = session.execute(statement.replace("?", "%s"), bindings)  # type: ignore[call-overload]
+                return cursor.fetchall() if cursor.description else []
         _connect._load_checksums()
         with apsw.Connection(str(self.directory / file), vfs=_connect._VFS) as connection:
             connection.set_busy_timeout(10_000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ledger import Ledger, Receipt
+from ledger import Ledger, Receipt, sequencer
 from ledger.commands import (
     AuthorizeDisclosure,
     CollectData,
@@ -37,10 +38,14 @@ from ledger.errors import (
     RolledBack,
     Stopped,
     StorageError,
+    VerificationError,
 )
+from ledger.sealing import Box
 from ledger.sequencer import Append, Committed, Outcome, Ticket
+from ledger.storage import guard as guard_module
 from ledger.storage.engine import QueryItem
-from ledger.vocabulary import Channel, LegalBasis, Purpose, SourceKind, Tag
+from ledger.storage.guard import Guard
+from ledger.vocabulary import Channel, KeyId, LegalBasis, Purpose, SourceKind, Tag
 from tests.bench import OFFICER, SUPPORT, Bench, an_append, an_id, append, check_ledger, last_checkpoint
 from tests.conftest import MakeBench
 
@@ -333,6 +338,80 @@ def test_a_full_queue_says_busy_and_records_nothing(make_bench: MakeBench) -> No
     assert all(isinstance(ticket.wait(), Committed) for ticket in tickets)
     check_ledger(bench.ledger, 4)
     bench.ledger.record(register(), OFFICER)
+
+
+def test_a_queue_full_of_bytes_says_busy_and_goes_on_when_they_are_recorded(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequencer, "MAX_QUEUE_BYTES", 1_000)
+
+    def large(size: int) -> Append:
+        append = an_append("t")
+        return Append(append.drafts, [[Box(KeyId("k"), bytes(size))]])
+
+    submit = bench.ledger._sequencer.submit
+    with held(bench.ledger):
+        # One alone is taken whatever its size.
+        tickets = [submit(large(2_000))]
+        with pytest.raises(Busy, match="bytes"):
+            submit(large(1))
+    assert all(isinstance(ticket.wait(), Committed) for ticket in tickets)
+    with held(bench.ledger):
+        tickets = [submit(large(400)), submit(large(600))]
+        with pytest.raises(Busy, match="1000 bytes"):
+            submit(large(1))
+    assert all(isinstance(ticket.wait(), Committed) for ticket in tickets)
+    submit(large(1_000)).wait()
+    check_ledger(bench.ledger, 6)
+
+
+def test_a_guard_that_a_stopped_process_holds_is_busy_and_nothing_is_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard_module, "LOCK_TIMEOUT_S", 0.1)
+    append(bench.ledger, "t")
+    stopped = Guard(bench.directory / "guard")
+    with stopped.lock():
+        with pytest.raises(Busy, match="guard"):
+            append(bench.ledger, "t")
+        with pytest.raises(Busy, match="guard"):
+            bench.another()
+    append(bench.ledger, "t")
+    check_ledger(bench.ledger, 2)
+    bench.another().close()
+    stopped.close()
+
+
+@pytest.mark.parametrize("note", [b"\xff\xfe", b"no note", b"example.com/ledger\n1\nAAAA\n\n"])
+def test_a_guard_whose_note_does_not_hold_is_named(bench: Bench, note: bytes) -> None:
+    append(bench.ledger, "t")
+    bench.ledger.close()
+    guard = Guard(bench.directory / "guard")
+    guard.read()
+    guard.write(note)
+    guard.close()
+    with pytest.raises(VerificationError, match=re.escape(f"guard {bench.directory / 'guard'}: ")):
+        bench.another()
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "named"),
+    [
+        ("checkpoints", "note = CAST('x' AS BLOB)", "checkpoint 2: "),
+        ("events", "entry = CAST('x' AS BLOB)", "entry 1: "),
+    ],
+)
+def test_what_cannot_be_read_at_the_start_is_named(bench: Bench, table: str, change: str, named: str) -> None:
+    append(bench.ledger, "t")
+    append(bench.ledger, "t")
+    bench.ledger.close()
+    trigger = f"{table}_refuse_update"
+    ((made,),) = bench.sql("SELECT sql FROM sqlite_schema WHERE name = ?", (trigger,))
+    bench.sql(f"DROP TRIGGER {trigger}")
+    bench.sql(f"UPDATE {table} SET {change} WHERE rowid = (SELECT max(rowid) FROM {table})")
+    bench.sql(made)
+    with pytest.raises(VerificationError, match=f"^{named}"):
+        bench.another()
 
 
 def test_a_command_that_loses_ten_races_gives_up_with_conflict(bench: Bench) -> None:
@@ -699,7 +778,9 @@ WORKER = """
 import json, sys
 from pathlib import Path
 from ledger.errors import Conflict
+from ledger.storage import guard as guard_module
 from ledger.storage.engine import QueryItem
+from ledger.storage.guard import Guard
 from tests.bench import KEK, SIGNER, an_append
 from ledger import open_ledger
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,23 +12,36 @@ from ledger.entry import draft, encode_data
 from ledger.errors import RolledBack, SigningKeyState, StorageError, VerificationError
 from ledger.events import SigningKeyRotated
 from ledger.sequencer import Append
-from ledger.signing_keys import LogKey, LogKeys
+from ledger.signing_keys import LogKey, LogKeys, Signers
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.tlog.fsck import fsck
 from ledger.tlog.merkle import EMPTY_ROOT
 from ledger.tlog.note import Signer, Verifier
 from ledger.vocabulary import EventId, SubjectId, new_id
 from tests.bench import KEK, OFFICER, ORIGIN, SIGNER, Bench
+from tests.conftest import MakeBench
 
 NEW = Signer(ORIGIN, b"n" * 32)
 THIRD = Signer(ORIGIN, b"t" * 32)
 
 
 @pytest.fixture
+def bench(any_bench: Bench) -> Bench:
+    """A bench with an empty ledger, on each engine in turn."""
+    return any_bench
+
+
+def open_with(bench: Bench, signer: Signer | Signers) -> Ledger:
+    return open_ledger(
+        bench.directory, kek=KEK, signer=signer, server=bench.server, clock=bench.clock, index_every_s=None
+    )
+
+
+@pytest.fixture
 def ledger(bench: Bench) -> Iterator[Ledger]:
     """A ledger that finds three signing keys."""
     bench.ledger.close()
-    with open_ledger(bench.directory, kek=KEK, signer=lambda: (SIGNER, NEW, THIRD), clock=bench.clock) as found:
+    with open_with(bench, lambda: (SIGNER, NEW, THIRD)) as found:
         yield found
 
 
@@ -85,7 +97,7 @@ def test_old_receipts_verify_with_the_old_key_and_with_no_other(ledger: Ledger) 
 def test_a_restart_at_any_stage_goes_on_and_verifies(bench: Bench, stage: str) -> None:
     bench.ledger.close()
     for step in range(3):
-        with open_ledger(bench.directory, kek=KEK, signer=lambda: (SIGNER, NEW), clock=bench.clock) as ledger:
+        with open_with(bench, lambda: (SIGNER, NEW)) as ledger:
             record(ledger)
             if step == 0 and stage != "before":
                 ledger.rotate_key(NEW.verifier)
@@ -134,7 +146,7 @@ def test_two_rotations_in_one_transaction_are_settled_one_after_the_other(ledger
 
 
 def test_another_process_signs_with_both_as_soon_as_the_rotation_is_recorded(bench: Bench, ledger: Ledger) -> None:
-    with open_ledger(bench.directory, kek=KEK, signer=lambda: (SIGNER, NEW), clock=bench.clock) as other:
+    with open_with(bench, lambda: (SIGNER, NEW)) as other:
         record(other)
         ledger.rotate_key(NEW.verifier)
         record(other)
@@ -146,7 +158,7 @@ def test_another_process_signs_with_both_as_soon_as_the_rotation_is_recorded(ben
 
 
 def test_another_process_without_the_new_key_signs_nothing_more(bench: Bench, ledger: Ledger) -> None:
-    with open_ledger(bench.directory, kek=KEK, signer=SIGNER, clock=bench.clock) as other:
+    with open_with(bench, SIGNER) as other:
         record(other)
         ledger.rotate_key(NEW.verifier)
         with pytest.raises(StorageError, match="is not here"):
@@ -159,23 +171,24 @@ def test_a_ledger_does_not_open_without_a_key_that_signs(bench: Bench, ledger: L
     ledger.rotate_key(NEW.verifier)
     for signer in (SIGNER, NEW):
         with pytest.raises(StorageError, match="is not the one of the ledger"):
-            open_ledger(bench.directory, kek=KEK, signer=signer)
+            open_with(bench, signer)
     ledger.retire_key()
-    open_ledger(bench.directory, kek=KEK, signer=NEW).close()
+    open_with(bench, NEW).close()
 
 
-def test_a_database_from_before_the_rotation_is_refused(bench: Bench, ledger: Ledger, tmp_path: Path) -> None:
-    record(ledger)
-    ledger.engine.close()
+def test_a_database_from_before_the_rotation_is_refused(make_bench: MakeBench) -> None:
+    bench = make_bench()
+    record(bench.ledger)
+    bench.ledger.close()
     before = (bench.directory / "ledger.db").read_bytes()
-    with open_ledger(bench.directory, kek=KEK, signer=lambda: (SIGNER, NEW), clock=bench.clock) as again:
+    with open_with(bench, lambda: (SIGNER, NEW)) as again:
         again.rotate_key(NEW.verifier)
         again.retire_key()
     for name in ("ledger.db-wal", "ledger.db-shm"):
         (bench.directory / name).unlink(missing_ok=True)
     (bench.directory / "ledger.db").write_bytes(before)
     with pytest.raises(RolledBack):
-        open_ledger(bench.directory, kek=KEK, signer=lambda: (SIGNER, NEW))
+        open_with(bench, lambda: (SIGNER, NEW))
 
 
 def test_a_checkpoint_without_one_of_its_keys_is_refused() -> None:

@@ -15,9 +15,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Final
 
-from ledger.errors import StorageError, Tampered
+from ledger.errors import Busy, StorageError, Tampered
+
+# How long another process may hold the right to sign: as long as SQLite waits for its lock (connect.BUSY_TIMEOUT_MS).
+LOCK_TIMEOUT_S: Final = 10.0
+# The system has no lock with a time limit. Short beside a commit, so that whoever polls is not passed over.
+_LOCK_POLL_S: Final = 0.001
 
 _SLOT_BYTES: Final = 4_096
 _MAGIC: Final = b"prooftrail-guard-v1\n"
@@ -51,14 +57,39 @@ class Guard:
             os.close(self._file)
         self._file = -1
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the right to sign. Waits for another process; the system frees it when its holder dies."""
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        """Hold the right to sign. Waits for another process; the system frees it when its holder dies.
+
+        Raises Busy when the other one holds it for LOCK_TIMEOUT_S: no process needs it for so long, unless it is
+        stopped or its disk hangs.
+        """
+        self._acquire()
         try:
             yield
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _acquire(self) -> None:
+        deadline = monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if monotonic() > deadline:
+                    raise Busy(
+                        f"{self._path}: another process has held the guard for {LOCK_TIMEOUT_S:g} s and may be "
+                        f"stopped; find it with `fuser -v {self._path}`, let it go on (kill -CONT) or end it, "
+                        "then try again"
+                    ) from None
+            except OSError as error:
+                raise StorageError(f"{self._path}: the guard cannot be locked ({error.strerror})") from error
+            sleep(_LOCK_POLL_S)
 
     def read(self) -> bytes | None:
         """Return the last note that was kept, None when none ever was. Raises Tampered when both slots are damaged."""

@@ -55,7 +55,7 @@ def test_another_host_joins_with_copies_of_the_key_files(server: Server, program
     other = tmp_path / "other"
     refused = program("init", "--data", other)
     assert refused.code == 2
-    assert "restore it" in refused.err
+    assert "restore the key" in refused.err
     shutil.rmtree(other, ignore_errors=True)
     other.mkdir(mode=0o700)
     for name in ("kek", "signing-key"):

@@ -42,7 +42,6 @@ from unittest import mock
 import apsw
 
 from ledger import Actor, Ledger, Receipt, create_ledger, indexing, open_ledger
-from ledger import keys as _keys
 from ledger.command import Recorded
 from ledger.commands import CollectData, RegisterSubject
 from ledger.errors import LedgerError, StorageError
@@ -51,8 +50,10 @@ from ledger.keys import KeyStore
 from ledger.sequencer import Sequencer
 from ledger.storage import connect as _connect
 from ledger.storage import sqlite as _sqlite
+from ledger.storage import sqlite_keys as _sqlite_keys
 from ledger.storage.engine import Batch
 from ledger.storage.sqlite import SqliteEngine, SqliteTransaction
+from ledger.storage.sqlite_keys import SqliteKeyTable
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint
 from ledger.tlog.fsck import fsck
 from ledger.tlog.note import Signer
@@ -227,7 +228,7 @@ class LedgerStore:
             raise
 
     def _set_up(self, ledger: Ledger) -> None:
-        writer, keys = engine_of(ledger)._writer, ledger.keys._connection
+        writer, keys = engine_of(ledger)._writer, keys_of(ledger)
         if self._autocheckpoint:
             writer.pragma("wal_autocheckpoint", self._autocheckpoint)
             keys.pragma("wal_autocheckpoint", self._autocheckpoint)
@@ -355,7 +356,7 @@ class LedgerStore:
                     connection.pragma("checksum_verification", "off")
 
                 plant(_connect, "_check_ours", check_and_forget)
-                for module in (_sqlite, _keys):
+                for module in (_sqlite, _sqlite_keys):
                     plant(module, "damaged_pages", lambda connection, path: iter(()))
 
     def _commit_late(self, ledger: Ledger | None = None) -> None:
@@ -407,6 +408,11 @@ def _remember(path: Path) -> None:
 
 def engine_of(ledger: Ledger) -> SqliteEngine:
     return cast(SqliteEngine, ledger.engine)
+
+
+def keys_of(ledger: Ledger) -> apsw.Connection:
+    """The connection of a ledger's key store."""
+    return cast(SqliteKeyTable, ledger.keys._table)._connection
 
 
 def open_below(directory: Path) -> list[str]:

@@ -13,7 +13,7 @@ from ledger.errors import LedgerError
 from ledger.tlog.fsck import fsck
 from tests.faults.bitflip import DATABASE_HEADER_BYTES, Flip, database_flips, free_pages, wal_flips
 from tests.faults.crash_states import materialise, verdict
-from tests.faults.ledger_store import DATABASE, GUARD, KEYS, LedgerDefect, LedgerStore, engine_of
+from tests.faults.ledger_store import DATABASE, GUARD, KEYS, LedgerDefect, LedgerStore, engine_of, keys_of
 from tests.faults.store import Ack
 from tests.faults.trace import contents
 
@@ -27,7 +27,7 @@ def aged_ledger(disk: Path, defect: LedgerDefect = "none") -> tuple[Path, list[A
     store.open(directory)
     acks = store.append_many([f"folded-{i}" for i in range(40)])
     acks += [store.append(f"alone-{i}") for i in range(10)]
-    for connection in (engine_of(store.ledger)._writer, store.ledger.keys._connection):
+    for connection in (engine_of(store.ledger)._writer, keys_of(store.ledger)):
         connection.execute("CREATE TABLE old(value) ; INSERT INTO old VALUES (randomblob(80000)); DROP TABLE old")
     store.close()
     store.open(directory)

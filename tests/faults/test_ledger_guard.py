@@ -125,7 +125,7 @@ def test_a_truncated_file_is_refused_or_named(aged: tuple[Path, Path, list[Ack]]
     store = LedgerStore()
     oracle = store.verify(directory, acks)
     # A single byte of the last page that nobody reads is left to the verification.
-    assert oracle.refused.startswith(("StorageError: ", "Tampered: ", "RolledBack: ")) or (
+    assert oracle.refused.startswith(("StorageError: ", "Damaged: ", "Tampered: ", "RolledBack: ")) or (
         kept == -1 and any("page" in finding for finding in store.findings)
     ), oracle
 

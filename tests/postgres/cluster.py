@@ -25,6 +25,9 @@ from typing import Any, Final
 START_TIMEOUT_S: Final = 60.0
 ADMIN: Final = "postgres"
 
+# What several clusters of a test take, with room to spare.
+_ROOM_BYTES: Final = 2 * 1024**3
+
 # Small and quick to start, and as careful as a real one: fsync and full_page_writes stay on.
 _SETTINGS: Final = {
     "shared_buffers": "64MB",
@@ -70,12 +73,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _memory() -> Path | None:
+    """Where files lie in memory, None without room there.
+
+    A server that is killed loses nothing there that a disk would keep: what it wrote is the system's from then on.
+    """
+    found = Path("/dev/shm")
+    if not os.access(found, os.W_OK) or shutil.disk_usage(found).free < _ROOM_BYTES:
+        return None
+    return found
+
+
 class Cluster:
     """A PostgreSQL server with a data directory of its own. Made once, started and ended as often as a test likes."""
 
-    def __init__(self, *, settings: dict[str, str] | None = None, version: int = 18) -> None:
+    def __init__(self, *, settings: dict[str, str] | None = None, version: int = 18, on_disk: bool = False) -> None:
         self.bin = binaries(version)
-        self.directory = Path(tempfile.mkdtemp(prefix="prooftrail-pg-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="prooftrail-pg-", dir=None if on_disk else _memory()))
         if user := _server_user():
             os.chown(self.directory, user["user"], user["group"])
         self.data = self.directory / "data"

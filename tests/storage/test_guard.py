@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from ledger.errors import StorageError, Tampered
+from ledger.errors import Busy, StorageError, Tampered
+from ledger.storage import guard as guard_module
 from ledger.storage.guard import MAX_KEPT_BYTES, Guard
 
 SLOT = 4_096
@@ -153,5 +155,19 @@ def test_the_lock_excludes_another_instance_until_it_is_freed(path: Path) -> Non
         assert not entered.wait(0.05)
     assert entered.wait(30)
     thread.join()
+    first.close()
+    second.close()
+
+
+def test_a_guard_that_is_held_for_too_long_is_busy_and_says_which_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, b"one")
+    monkeypatch.setattr(guard_module, "LOCK_TIMEOUT_S", 0.05)
+    first, second = Guard(path), Guard(path)
+    with first.lock(), pytest.raises(Busy, match=re.escape(str(path))), second.lock():
+        pass
+    with second.lock():
+        assert second.read() == b"one"
     first.close()
     second.close()
