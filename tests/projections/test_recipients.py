@@ -23,11 +23,13 @@ from ledger.policy import default_policy_text
 from ledger.state.disclosure import Stage
 from ledger.vocabulary import (
     Channel,
+    IdentityCheck,
     LegalBasis,
     NoticeCause,
     Purpose,
     RecipientCategory,
     RecipientId,
+    Reference,
     RetentionClass,
     Role,
     SubjectId,
@@ -137,12 +139,13 @@ def test_a_secret_disclosure_leaves_no_sign_until_its_day(world: World) -> None:
     police = recipient(RecipientCategory.AUTHORITY, name="Police")
     world.given(POLICY, police)
     subject = world.subject()
-    world.given(collect(subject, email="a@b.ee"))
+    version = world.given(collect(subject, email="a@b.ee"))
     before = world.then.recipients_of(subject), world.then.disclosures(subject), world.then.obligations(subject)
     asked = secret(world, subject, police.recipient_id)
     correction = CorrectData(
-        subject_id=subject, field=Word("email"), value="c@d.ee", expected_version=3, channel=Channel.PHONE
-    )
+        subject_id=subject, field=Word("email"), value="c@d.ee", expected_version=version, channel=Channel.PHONE,
+        verification=IdentityCheck.CALL_BACK, evidence=Reference("call-1"),
+    )  # fmt: skip
     world.given(correction)
     for viewer in (Role.SUBJECT, Role.CLIENT_USER, Role.SUPPORT, Role.AUDITOR):
         seen = (
@@ -167,8 +170,9 @@ def test_a_recipient_is_owed_a_notice_of_what_was_corrected_until_it_is_told(wor
     disclose(world, subject, partner.recipient_id)
     assert world.then.obligations(subject) == ()
     correction = CorrectData(
-        subject_id=subject, field=Word("email"), value="c@d.ee", expected_version=version, channel=Channel.PHONE
-    )
+        subject_id=subject, field=Word("email"), value="c@d.ee", expected_version=version, channel=Channel.PHONE,
+        verification=IdentityCheck.CALL_BACK, evidence=Reference("call-1"),
+    )  # fmt: skip
     corrected = world.given(correction)
     other = msgspec.structs.replace(correction, field=Word("phone"), value="6")
     world.given(other)
