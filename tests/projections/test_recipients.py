@@ -139,7 +139,7 @@ def test_a_secret_disclosure_leaves_no_sign_until_its_day(world: World) -> None:
     police = recipient(RecipientCategory.AUTHORITY, name="Police")
     world.given(POLICY, police)
     subject = world.subject()
-    version = world.given(collect(subject, email="a@b.ee"))
+    version = world.given(collect(subject, email="a@b.ee")).index
     before = world.then.recipients_of(subject), world.then.disclosures(subject), world.then.obligations(subject)
     asked = secret(world, subject, police.recipient_id)
     correction = CorrectData(
