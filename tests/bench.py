@@ -20,7 +20,6 @@ from typing import Any
 
 import apsw
 import msgspec
-import psycopg
 
 from ledger import Actor, Ledger, Receipt, canonical, create_ledger, open_ledger
 from ledger.command import Command, Fact, Limits
@@ -115,6 +114,9 @@ class Bench:
         """Run SQL on a file, or in the schema of the log, behind the ledger's back, as an administrator would."""
         if self.server is not None:
             options = f"-c search_path={self.server.schema}"
+            # The driver is loaded by whoever has a server: a ledger in a file needs none.
+            import psycopg
+
             with psycopg.connect(self.server.dsn, options=options, autocommit=True) as session:
                 cursor = session.execute(statement.replace("?", "%s"), bindings)  # type: ignore[call-overload]
                 return cursor.fetchall() if cursor.description else []

@@ -162,7 +162,7 @@ def test_an_index_that_was_counted_in_two_steps_is_found(bench: Bench) -> None:
     fill(bench.ledger, 10)
     store = bench.ledger.engine.tag_index
     state = store.state()
-    change = bench.ledger.index._count(store, 5)
+    change = bench.ledger.index._count(store, state, state.size + 5)
     assert store.write(msgspec.structs.replace(change, size=state.size, tags=state.tags), state)
     bench.reopen()
     with pytest.raises(Tampered):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,15 @@ def test_the_program_runs_as_a_process(data: Path) -> None:
     assert shell(data, "state", "--subject", CANARY, "--json").returncode == 2
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell starts what runs in its background with SIGINT ignored, and a child inherits that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_ends_with_130_and_nothing_half_done(data: Path, program: Program) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "record", "-"], env=environment(data), stdin=subprocess.PIPE, stdout=subprocess.PIPE,

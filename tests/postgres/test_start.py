@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from ledger import create_ledger, open_ledger
 from ledger.errors import Invalid, StorageError
-from ledger.storage.postgres_session import APP_ROLE, KEYS_ROLE, OWNER_ROLE
+from ledger.storage.postgres_session import APP_ROLE, KEYS_ROLE, OWNER_ROLE, READ_ROLE
 from ledger.storage.server import Server
 from tests.bench import KEK, ORIGIN, SIGNER, Bench, append, check_ledger
 from tests.postgres.place import PostgresPlace
@@ -91,7 +91,7 @@ def test_a_login_without_rights_is_told_which_one_is_missing(
 def test_an_application_that_owns_nothing_records(
     postgres: PostgresPlace, tmp_path: Path, login: Callable[..., str]
 ) -> None:
-    """The usual way: the owner makes the schema, and lets the application's login act as its two roles."""
+    """The usual way: the owner makes the schema, and lets the application's login act as its three roles."""
     application = login()
     server = postgres.server(dsn=application, owner_dsn=postgres.dsn)
     with Bench(tmp_path / "host", server=server) as bench:
@@ -102,7 +102,7 @@ def test_an_application_that_owns_nothing_records(
         "JOIN pg_roles u ON u.oid = m.member WHERE u.rolname LIKE %s ORDER BY 1",
         (f"login_{server.schema[: server.schema.rindex('_')]}%",),
     )
-    assert [name for (name,) in granted] == [APP_ROLE, KEYS_ROLE]
+    assert [name for (name,) in granted] == [APP_ROLE, KEYS_ROLE, READ_ROLE]
     postgres.drop(server.schema)
 
 
