@@ -128,7 +128,7 @@ def test_recipients_disclosures_and_obligations(program: Program, planned: str) 
     }  # fmt: skip
     corrected = {
         "command": "correct-data", "subject_id": planned, "field": "email", "value": "new@example.com",
-        "expected_version": 1, "channel": "phone",
+        "expected_version": 1, "channel": "phone", "verification": "call-back", "evidence": "call-1",
     }  # fmt: skip
     recorded(program, partner, sent, corrected)
     assert "Post AS" in program("recipients").out
