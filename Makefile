@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= demo-data
 
-.PHONY: demo test check conformance bench lint types house clean help
+.PHONY: demo test check conformance bench lint types house rules clean help
 
 help:
 	@echo "make demo    a seeded year of orders, consents, corrections and disclosures; a proof; an erasure"
 	@echo "make test    the tests"
 	@echo "make check   ruff, mypy --strict, the tests and the house test: what CI runs"
 	@echo "make conformance  tests by code that nobody here wrote: Go's sumdb, pymerkle, sigstore (installs them)"
+	@echo "make rules   docs/rules.md from the code: clause, rule, command, event, test"
 	@echo "make bench   speed as ratios measured side by side in one run; writes bench.json (ARGS=--quick for a short one)"
 	@echo "make clean   remove the environment and what was built"
 
@@ -36,6 +37,9 @@ types: $(BIN)/.ready
 
 house: $(BIN)/.ready
 	$(BIN)/python -m pytest tests/test_house.py
+
+rules: $(BIN)/.ready
+	$(BIN)/python -m tests.rules.document
 
 check: lint types test house
 

@@ -151,6 +151,8 @@ _WORDS: Final[Mapping[str, str]] = {
     "Sha256Hex": "a SHA-256 digest in 64 hexadecimal digits",
     "MediaType": "a media type such as application/xml",
     "Language": "a language tag such as et or en",
+    "Country": "a country code such as EE (ISO 3166-1)",
+    "bool": "true or false",
     "str": "a text",
     "int": "a whole number",
     "bytes": "bytes in base64",
@@ -173,10 +175,17 @@ def example(command: type[Command]) -> dict[str, Any]:
 def _members(struct: type[msgspec.Struct]) -> dict[str, Any]:
     hints = typing.get_type_hints(struct, include_extras=True)
     return {
-        one.name: _EXAMPLES[one.name]() if one.name in _EXAMPLES else _value(hints[one.name])
+        one.name: _EXAMPLES[one.name]() if _has_example(one.name, hints[one.name]) else _value(hints[one.name])
         for one in msgspec.structs.fields(struct)
         if one.required or one.name in _SHOWN
     }
+
+
+def _has_example(name: str, hint: Any) -> bool:
+    """Whether a field of this name and type has an example of its own: one name may be of several vocabularies."""
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return name in _EXAMPLES and _EXAMPLES[name]() in list(hint)
+    return name in _EXAMPLES
 
 
 def _value(hint: Any) -> Any:
@@ -207,6 +216,8 @@ _VALUES: Final[Mapping[str, Any]] = {
     "Sha256Hex": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "MediaType": "application/xml",
     "Language": "et",
+    "Country": "EE",
+    "bool": True,
     "str": "text",
     "int": 41,
     "bytes": "PG9yZGVyLz4=",
@@ -222,6 +233,5 @@ _EXAMPLES: Final[Mapping[str, Callable[[], Any]]] = {
     "ground": lambda: "withdrawn",
     "token": lambda: "the token whose SHA-256 authorized it",
     "basis": lambda: "consent",
-    "kind": lambda: "email",
     "language": lambda: "et",
 }

@@ -44,7 +44,7 @@ from ledger.storage.witnessed import create_store
 from ledger.tlog.ask import WitnessAddress
 from ledger.tlog.cosignature import WitnessKey, WitnessSigner
 from ledger.tlog.note import KEY_BYTES, Signer, Verifier, is_name
-from ledger.vocabulary import Reference, check_reference
+from ledger.vocabulary import TERMS_NOT_STATED, Reference, check_reference
 from projections import PROJECTIONS_FILE, Projections, open_projections
 
 WITNESSES_FILE: Final = "witnesses"
@@ -55,9 +55,6 @@ KEK_FILE: Final = "kek"
 SIGNING_KEY_FILE: Final = "signing-key"
 # While a key is replaced the new one lies beside the old one; afterwards the old one is kept as signing-key.<key id>.
 NEXT_SIGNING_KEY_FILE: Final = "signing-key.next"
-
-# What an order is recorded under when nobody says which terms were in force: no version, in words.
-TERMS_NOT_STATED: Final = Reference("not-stated")
 
 MAX_KEY_FILE_BYTES: Final = 4_096
 

@@ -12,7 +12,22 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import append, condition, history, index, memory, proof, rebuild, record, result, space, store, verify
+from benchmarks import (
+    append,
+    as_of,
+    condition,
+    history,
+    index,
+    marketing,
+    memory,
+    proof,
+    rebuild,
+    record,
+    result,
+    space,
+    store,
+    verify,
+)
 from benchmarks.result import Result
 from ledger import Ledger
 
@@ -33,8 +48,10 @@ class Name(StrEnum):
     PROOF = "proof"
     INDEX = "index"
     COMPLETENESS = "completeness"
+    AS_OF = "as-of"
     BYTES = "bytes-per-event"
     MEMORY = "memory"
+    MARKETING = "marketing"
     POSTGRES = "postgres"
     POSTGRES_READING = "postgres-reading"
 
@@ -64,8 +81,10 @@ class Bench:
             Name.PROOF: self._proof,
             Name.INDEX: self._index,
             Name.COMPLETENESS: self._completeness,
+            Name.AS_OF: self._as_of,
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),
+            Name.MARKETING: self._marketing,
             Name.POSTGRES: self._postgres,
         }
         return measures[name]()
@@ -118,6 +137,14 @@ class Bench:
     def _completeness(self) -> list[Result]:
         with self._fresh(self._events) as (ledger, _):
             return index.proofs(ledger, count=self._proofs)
+
+    def _as_of(self) -> list[Result]:
+        with self._fresh(self._events) as (ledger, _):
+            return as_of.rows(ledger, count=self._proofs)
+
+    def _marketing(self) -> list[Result]:
+        with self._fresh(self._events) as (ledger, data):
+            return marketing.rows(ledger, data, events=self._events, rounds=self._rounds)
 
     def _built(self, events: int) -> Path:
         """Return the directory of a ledger that is only read."""

@@ -18,8 +18,11 @@ from ledger import Ledger
 from projections import PROJECTIONS_FILE, open_projections
 from projections.consents import Consents
 from projections.disclosures import Disclosures
+from projections.marketing import Marketing
 from projections.order_trail import OrderTrails
 from projections.personal_data import PersonalData
+from projections.recipients import Recipients
+from projections.sources import Sources
 from projections.storage.sqlite import SqliteStore
 from projections.storage.store import Store
 
@@ -32,7 +35,15 @@ def rows(ledger: Ledger, *, reference_events: int, rounds: int) -> list[Result]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, PROJECTIONS_FILE)
         store = SqliteStore(path)
-        same = (PersonalData(ledger, store), Consents(store), Disclosures(store), OrderTrails(ledger, store))
+        same = (
+            PersonalData(ledger, store),
+            Consents(store),
+            Disclosures(ledger, store),
+            OrderTrails(ledger, store),
+            Recipients(ledger, store),
+            Marketing(ledger, store),
+            Sources(store),
+        )
 
         def reference() -> float:
             spent, counts = library.rebuild(ledger, same, reference_events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ ORIGIN: Final = "bench.example/records"
 _KEK: Final = bytes(range(32))
 _SIGNER: Final = Signer(ORIGIN, bytes(32))
 
+LONG_AGO: Final = datetime(2026, 1, 1, tzinfo=UTC)
 ACTOR: Final = Actor(id=ActorId(new_id()), role=Role.OFFICER)
 
 

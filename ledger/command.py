@@ -24,8 +24,9 @@ from ledger.entry import event_of, parse, parse_moment
 from ledger.errors import Invalid, Refused
 from ledger.events import Actor, Event
 from ledger.keys import DataKey, KeyScope
+from ledger.rule import Rule
 from ledger.storage.engine import Query, QueryItem
-from ledger.vocabulary import SubjectId, Tag
+from ledger.vocabulary import IdentifierKind, SubjectId, Tag
 
 E = TypeVar("E", bound=Event)
 
@@ -58,21 +59,45 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     authorization_s: int = 15 * 60
 
 
+class Addresses:
+    """Addresses as keyed digests, so that a rule can tell whether two are the same and never sees one.
+
+    This one knows none; the ledger has its own (`ledger.suppression`).
+    """
+
+    def digest(self, kind: IdentifierKind, value: str) -> str | None:
+        """Return the digest of an address, None when nothing of it identifies anybody."""
+        return None
+
+    def of(self, recorded: Recorded) -> frozenset[str]:
+        """Return the digests of the addresses that a recorded event set; none where they are erased."""
+        return frozenset()
+
+    def objectors(self, digest: str) -> frozenset[SubjectId]:
+        """Return who objected to offers with this address. To be decided on with a guard: see Fact."""
+        return frozenset()
+
+
 class Context(msgspec.Struct, frozen=True):
-    """What a decision may use besides its boundary: the moment, who asks, limits, and the subject's keys."""
+    """What a decision may use besides its boundary: the moment, who asks, limits, the subject's keys, addresses."""
 
     now: datetime
     actor: Actor
     limits: Limits
     keys_of: Callable[[SubjectId], list[DataKey]]
+    addresses: Addresses = Addresses()
 
 
 class Fact(Tagged[Event]):
-    """A new event with its tags; `scope` is the key under which its personal fields are sealed."""
+    """A new event with its tags; `scope` is the key under which its personal fields are sealed.
 
-    def __init__(self, event: Event, tags: Iterable[Tag], scope: KeyScope | None = None) -> None:
+    `guards` are selectors of events that must not come in between, and that the boundary would be too large with.
+    """
+
+    def __init__(self, event: Event, tags: Iterable[Tag], scope: KeyScope | None = None, guards: Boundary = ()) -> None:
         super().__init__([*tags], event)
         self.scope = scope
+        self.guards = guards
 
 
 class KeptRefusal(Exception):
@@ -106,12 +131,22 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A request to record something. Subclasses are decorated with `@command` and stand in `ledger.commands`."""
 
     NAME: ClassVar[str] = ""
+    RECORDS: ClassVar[tuple[type[Event], ...]] = ()  # the events that it records when it is allowed
     KEEPS: ClassVar[tuple[type[Event], ...]] = ()  # the events that keep a refusal of this command, in `reason`
+    RULES: ClassVar[tuple[Rule, ...]] = ()  # what it enforces
     CHECKS: ClassVar[tuple[tuple[str, Callable[[Any, str], object], bool], ...]] = ()  # name, check, may be None
 
     def boundary(self) -> Boundary:
-        """Return the selectors of all events that the decision depends on."""
+        """Return the selectors of all events that the decision depends on.
+
+        Asks nothing of `self` but fields that its events have under the same name: an explanation asks the event.
+        """
         raise NotImplementedError
+
+    @classmethod
+    def decided(cls, event: Event) -> bool:
+        """Whether it was this command that recorded an event of RECORDS, for kinds that several commands record."""
+        return True
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         """Return the facts to record. Raises Refused, or KeptRefusal. Pure: no clock, no store, no randomness."""
@@ -162,12 +197,7 @@ class CommandSlice(Slice[Event]):
 
     def query(self) -> Query:
         """Return the boundary as the engine's query."""
-        return tuple(
-            QueryItem(
-                tuple(kind.TOPIC for kind in selector.types if issubclass(kind, Event)), tuple(map(Tag, selector.tags))
-            )
-            for selector in self.consistency_boundary()
-        )
+        return query_of(self.consistency_boundary())
 
     def fold(self, recorded: Recorded) -> None:
         """Take in one event of the boundary."""
@@ -185,6 +215,16 @@ class CommandSlice(Slice[Event]):
         self.new_decisions.extend(self.facts)
 
 
+def query_of(boundary: Boundary) -> Query:
+    """Return a boundary as the engine's query."""
+    return tuple(
+        QueryItem(
+            tuple(kind.TOPIC for kind in selector.types if issubclass(kind, Event)), tuple(map(Tag, selector.tags))
+        )
+        for selector in boundary
+    )
+
+
 def selector(*kinds: type[Event], tags: Iterable[Tag]) -> Selector:
     """Return the selector of events of these kinds (all, when none is named) that carry every one of `tags`."""
     return Selector(types=kinds, tags=[*tags])
@@ -198,6 +238,7 @@ _WORD_CHECKS: dict[object, Callable[[str, str], object]] = {
     vocabulary.Sha256Hex: vocabulary.check_sha256,
     vocabulary.MediaType: vocabulary.check_media_type,
     vocabulary.Language: vocabulary.check_language,
+    vocabulary.Country: vocabulary.check_country,
     str: check_text,
 }
 _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
@@ -211,6 +252,18 @@ _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
         vocabulary.OrderId,
         vocabulary.CaseId,
         vocabulary.KeyId,
+        vocabulary.RequestId,
+        vocabulary.ProposalId,
+        vocabulary.RestrictionId,
+        vocabulary.HoldId,
+        vocabulary.MandateId,
+        vocabulary.UseId,
+        vocabulary.BreachId,
+        vocabulary.ViolationId,
+        vocabulary.CampaignId,
+        vocabulary.SourceId,
+        vocabulary.GuaranteeId,
+        vocabulary.BatchId,
     ),
     vocabulary.check_id,
 )

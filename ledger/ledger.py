@@ -23,7 +23,7 @@ import msgspec
 from ledger import canonical, sealing
 from ledger.boundaries import Boundaries
 from ledger.canonical import check_text
-from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
+from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded, query_of
 from ledger.cosigning import Cosigning
 from ledger.destroyed import DestroyedKeys
 from ledger.entry import (
@@ -57,6 +57,7 @@ from ledger.signing_keys import LogKeys, SigningKeys
 from ledger.storage.cosignatures import CosignatureStore
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
 from ledger.storage.guard import Guard
+from ledger.suppression import Suppression
 from ledger.tlog.ask import WitnessAddress
 from ledger.tlog.checkpoint import claimed_size
 from ledger.tlog.cosignature import with_lines
@@ -120,6 +121,7 @@ class Ledger:
         self._size = engine.size()
         self._boundaries = Boundaries(engine)
         self._destroyed = DestroyedKeys(engine)
+        self._addresses = Suppression(self)
         # Up to where destructions are recorded here, and carried out: each written by one side only.
         self._erasures_recorded = 0
         self._erasures_done = 0
@@ -236,7 +238,8 @@ class Ledger:
         command.check()
         # An actor stands in the entry: an opaque id, never a name or an address.
         check_id(actor.id, "actor.id")
-        decision = CommandSlice(command, Context(self._clock(), actor, self.limits, self.keys.of_subject))
+        context = Context(self._clock(), actor, self.limits, self.keys.of_subject, self._addresses)
+        decision = CommandSlice(command, context)
         past, position = self._boundaries.read(decision.query(), fresh=fresh)
         for recorded in past:
             decision.fold(recorded)
@@ -251,6 +254,7 @@ class Ledger:
         guards: list[QueryItem] = []
         for fact in facts:
             event = fact.decision
+            guards += query_of(fact.guards)
             event_id = EventId(new_id())
             values = personal_values(event)
             tags: list[Any] = [*fact.tags]

@@ -22,7 +22,19 @@ ConsentId = NewType("ConsentId", str)
 DisclosureId = NewType("DisclosureId", str)
 OrderId = NewType("OrderId", str)
 CaseId = NewType("CaseId", str)
+CampaignId = NewType("CampaignId", str)
+SourceId = NewType("SourceId", str)
+GuaranteeId = NewType("GuaranteeId", str)
+BatchId = NewType("BatchId", str)
 KeyId = NewType("KeyId", str)
+RequestId = NewType("RequestId", str)
+ProposalId = NewType("ProposalId", str)
+RestrictionId = NewType("RestrictionId", str)
+HoldId = NewType("HoldId", str)
+MandateId = NewType("MandateId", str)
+UseId = NewType("UseId", str)
+BreachId = NewType("BreachId", str)
+ViolationId = NewType("ViolationId", str)
 EventId = NewType("EventId", str)
 Tag = NewType("Tag", str)
 Word = NewType("Word", str)
@@ -30,12 +42,14 @@ Reference = NewType("Reference", str)
 Sha256Hex = NewType("Sha256Hex", str)
 MediaType = NewType("MediaType", str)
 Language = NewType("Language", str)
+Country = NewType("Country", str)
 
 _UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _WORD: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,63}/[a-z0-9][a-z0-9!#$&^_.+-]{0,63}")
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*")
 
 
@@ -64,7 +78,7 @@ class Purpose(StrEnum):
     SERVICE = "service-provision"  # dpv:ServiceProvision
     E_INVOICE = "e-invoice-delivery"  # dpv:DeliveryOfGoods, narrowed to e-invoices
     OWN_OFFERS = "own-offers"  # dpv:DirectMarketing
-    PARTNER_OFFERS = "partner-offers"  # dpv:ThirdPartyMarketing
+    PARTNER_OFFERS = "partner-offers"  # dpv:Advertising
     ACCOUNTING = "accounting"  # dpv:RecordManagement
     LEGAL = "legal-compliance"  # dpv:LegalCompliance
 
@@ -74,6 +88,11 @@ class LegalBasis(StrEnum):
     CONTRACT = "contract"  # GDPR Art. 6(1)(b), dpv:Contract
     LEGAL_OBLIGATION = "legal-obligation"  # GDPR Art. 6(1)(c), dpv:LegalObligation
     LEGITIMATE_INTEREST = "legitimate-interest"  # GDPR Art. 6(1)(f), dpv:LegitimateInterest
+
+    @property
+    def dpv(self) -> str:
+        """The term of W3C DPV 2.3."""
+        return "dpv:" + "".join(part.capitalize() for part in self.split("-"))
 
 
 class Channel(StrEnum):
@@ -113,11 +132,165 @@ class RetentionClass(StrEnum):
     ORDER = "order"
     ACCOUNTING = "accounting"  # 7 years: Raamatupidamise seadus § 12
     MARKETING = "marketing"
+    SUPPRESSION = "suppression"  # keyed digests of addresses that are to get no offers: GDPR Art. 21(3)
+
+
+class RecipientCategory(StrEnum):
+    """The categories of recipients that clause 12 names, authorities, and whoever the person permits."""
+
+    HOSTING = "hosting"
+    EMAIL = "e-mail"
+    E_INVOICE = "e-invoice"
+    POSTAL = "postal"
+    SOFTWARE_DEVELOPMENT = "software-development"
+    AUTHORITY = "authority"
+    OTHER = "other"
+
+
+class DocumentKind(StrEnum):
+    """What is published: clause 3, and the wordings on which people consent."""
+
+    PRINCIPLES = "principles"
+    TERMS = "terms"
+    PROCEDURE = "procedure"  # what employees acknowledge, clause 5
+    CONSENT = "consent"
+
+
+class Compatibility(StrEnum):
+    """The outcome of an assessment under GDPR Art. 6(4)."""
+
+    COMPATIBLE = "compatible"
+    INCOMPATIBLE = "incompatible"
+
+
+class BreachNature(StrEnum):
+    """What a breach is of: EDPB Guidelines 9/2022, 17."""
+
+    CONFIDENTIALITY = "confidentiality"
+    INTEGRITY = "integrity"
+    AVAILABILITY = "availability"
+
+
+class BreachRisk(StrEnum):
+    """How a breach may affect people: it decides who is told. GDPR Art. 33(1), 34(1)."""
+
+    UNLIKELY = "unlikely"
+    RISK = "risk"
+    HIGH = "high"
+
+
+class TransferBasis(StrEnum):
+    """On what a transfer to a third country rests: GDPR Art. 45, 46, 47, 49."""
+
+    ADEQUACY = "adequacy"
+    STANDARD_CLAUSES = "standard-clauses"
+    BINDING_RULES = "binding-rules"
+    DEROGATION = "derogation"
+
+
+class OfferKind(StrEnum):
+    """Whose offers: they are purposes of their own, own-offers and partner-offers (clause 7)."""
+
+    OWN = "own"
+    PARTNER = "partner"
+
+
+class PersonType(StrEnum):
+    """In which capacity a person is written to: for themselves, or at the contact of a legal person."""
+
+    NATURAL = "natural"
+    LEGAL = "legal"
+
+
+class OfferBasis(StrEnum):
+    """On what an offer may rest: Directive 2002/58/EC Art. 13; Elektroonilise side seadus § 103¹."""
+
+    CONSENT = "consent"  # prior opt-in
+    SALE = "sale"  # similar offers to a customer, who could opt out when the address was collected
+    OPT_OUT = "opt-out"  # until the person objects
+
+
+class NoticeCause(StrEnum):
+    """Why a recipient is owed a notice: GDPR Art. 19, and the recall of what was under way."""
+
+    CORRECTION = "correction"
+    ERASURE = "erasure"
+    RECALL = "recall"
 
 
 class ErasureOutcome(StrEnum):
     ERASED = "erased"
     KEPT = "kept"
+
+
+class RequestKind(StrEnum):
+    """What a person may ask (GDPR Art. 15–18, 20, 21; eu-gdpr:A15 to eu-gdpr:A21 in DPV)."""
+
+    ACCESS = "access"  # eu-gdpr:A15
+    RECTIFICATION = "rectification"  # eu-gdpr:A16
+    ERASURE = "erasure"  # eu-gdpr:A17
+    RESTRICTION = "restriction"  # eu-gdpr:A18
+    PORTABILITY = "portability"  # eu-gdpr:A20
+    OBJECTION = "objection"  # eu-gdpr:A21
+
+
+class IdentityCheck(StrEnum):
+    """How somebody who asks was verified to be who they say (GDPR Art. 12(6))."""
+
+    LOGIN = "login"
+    ID_CARD = "id-card"
+    MOBILE_ID = "mobile-id"
+    SMART_ID = "smart-id"
+    DIGITAL_SIGNATURE = "digital-signature"
+    CALL_BACK = "call-back"
+    CONTROL_QUESTIONS = "control-questions"
+    IN_PERSON = "in-person"
+    CLIENT_CONFIRMED = "client-confirmed"
+
+
+class ExtensionGround(StrEnum):
+    """Why an answer takes longer (GDPR Art. 12(3))."""
+
+    COMPLEXITY = "complexity"
+    MANY_REQUESTS = "many-requests"
+
+
+class RequestGround(StrEnum):
+    """Why a request is refused."""
+
+    UNFOUNDED = "manifestly-unfounded"  # GDPR Art. 12(5)
+    EXCESSIVE = "excessive"  # GDPR Art. 12(5)
+    IDENTITY = "identity-not-proven"  # GDPR Art. 11(2), 12(6)
+    NOTHING_HELD = "nothing-held"
+    OTHERS_RIGHTS = "rights-of-others"  # GDPR Art. 15(4), 20(4)
+    ACCURATE = "data-accurate"  # GDPR Art. 16
+    LEGAL_OBLIGATION = "legal-obligation"  # GDPR Art. 17(3)(b)
+    LEGAL_CLAIMS = "legal-claims"  # GDPR Art. 17(3)(e), 21(1)
+    NO_GROUND = "no-ground"  # none of Art. 17(1), 18(1) or 20(1) holds
+    OVERRIDING = "overriding-grounds"  # GDPR Art. 21(1)
+
+
+class RestrictionGround(StrEnum):
+    """Why processing is restricted (GDPR Art. 18(1))."""
+
+    ACCURACY_CONTESTED = "accuracy-contested"  # (a)
+    UNLAWFUL = "unlawful-processing"  # (b): the person opposes erasure
+    CLAIMS = "needed-for-claims"  # (c): the person needs the data
+    OBJECTION_PENDING = "objection-pending"  # (d)
+
+
+class Address(StrEnum):
+    """Which contact address is told of its change."""
+
+    OLD = "old"
+    NEW = "new"
+
+
+class Quarantine(StrEnum):
+    """Why an order waits until somebody decides (clause 11)."""
+
+    UNVERIFIED = "sender-unverified"
+    NO_MANDATE = "no-mandate"
 
 
 def new_id() -> str:
@@ -188,8 +361,48 @@ def check_language(text: str, field: str) -> str:
     return text
 
 
+def check_country(text: str, field: str) -> str:
+    """Return `text` if it has the form of a country code such as `EE` (ISO 3166-1 alpha-2)."""
+    if not _COUNTRY.fullmatch(text):
+        raise Invalid(field, "is not a country code such as EE (ISO 3166-1, two capital letters)")
+    return text
+
+
+# What an order is recorded under when nobody says which terms were in force: no version, in words.
+TERMS_NOT_STATED: Final = Reference("not-stated")
+
 # What stands before the colon of the ledger's own tags.
-OWN_TAGS: Final = frozenset({"subject", "client", "consent", "disclosure", "recipient", "order", "case", "key", "log"})
+OWN_TAGS: Final = frozenset(
+    {
+        "subject",
+        "client",
+        "consent",
+        "disclosure",
+        "recipient",
+        "order",
+        "case",
+        "key",
+        "log",
+        "policy",
+        "request",
+        "restriction",
+        "hold",
+        "mandate",
+        "document",
+        "employee",
+        "violation",
+        "breach",
+        "purpose",
+        "campaign",
+        "source",
+        "guarantee",
+        "batch",
+        "suppression",
+    }
+)
+
+# Every policy carries it: what is in force is one look-up, and a decision under an older one conflicts.
+POLICY_TAG: Final = Tag("policy:ledger")
 
 
 def subject_tag(subject_id: SubjectId) -> Tag:
@@ -216,6 +429,31 @@ def order_tag(order_id: OrderId) -> Tag:
     return Tag(f"order:{order_id}")
 
 
+def document_tag(kind: DocumentKind) -> Tag:
+    return Tag(f"document:{kind}")
+
+
+def text_tag(sha256: Sha256Hex) -> Tag:
+    """The tag of the parts of one published text."""
+    return Tag(f"document:{sha256}")
+
+
+def employee_tag(employee_id: ActorId) -> Tag:
+    return Tag(f"employee:{employee_id}")
+
+
+def violation_tag(violation_id: ViolationId) -> Tag:
+    return Tag(f"violation:{violation_id}")
+
+
+def breach_tag(breach_id: BreachId) -> Tag:
+    return Tag(f"breach:{breach_id}")
+
+
+def purpose_tag(purpose: Purpose) -> Tag:
+    return Tag(f"purpose:{purpose}")
+
+
 def case_tag(case_id: CaseId) -> Tag:
     return Tag(f"case:{case_id}")
 
@@ -227,3 +465,38 @@ def key_tag(key_id: KeyId) -> Tag:
 
 SIGNING_KEYS_TAG: Final = Tag("log:signing-keys")
 """The tag of every rotation of the signing key: with the tag index, these are all of them."""
+
+
+def request_tag(request_id: RequestId) -> Tag:
+    return Tag(f"request:{request_id}")
+
+
+def restriction_tag(restriction_id: RestrictionId) -> Tag:
+    return Tag(f"restriction:{restriction_id}")
+
+
+def hold_tag(hold_id: HoldId) -> Tag:
+    return Tag(f"hold:{hold_id}")
+
+
+def mandate_tag(mandate_id: MandateId) -> Tag:
+    return Tag(f"mandate:{mandate_id}")
+
+
+def campaign_tag(campaign_id: CampaignId) -> Tag:
+    return Tag(f"campaign:{campaign_id}")
+
+
+def source_tag(source_id: SourceId) -> Tag:
+    return Tag(f"source:{source_id}")
+
+
+def batch_tag(batch_id: BatchId) -> Tag:
+    return Tag(f"batch:{batch_id}")
+
+
+# Every objection carries it: an offer to anybody at all is decided in one order with all of them.
+SUPPRESSION_TAG: Final = Tag("suppression:ledger")
+
+# Every revocation of a guarantee carries it: what came through it is suspended wherever it went.
+GUARANTEES_TAG: Final = Tag("guarantee:ledger")

@@ -10,27 +10,61 @@ Every question may be asked as of a recorded moment (aware datetime) or a positi
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from ledger import Ledger
-from ledger.vocabulary import ClientId, IdentifierKind, OrderId, Purpose, RecipientId, SubjectId, Word
+from ledger import Actor, Ledger
+from ledger.commands import VoidDisclosure
+from ledger.policy import Policy
+from ledger.state.retention import Term
+from ledger.vocabulary import (
+    Address,
+    CampaignId,
+    ClientId,
+    IdentifierKind,
+    OrderId,
+    Purpose,
+    RecipientId,
+    RetentionClass,
+    Role,
+    Sha256Hex,
+    SubjectId,
+    Word,
+)
+from projections.activities import ActivityRecord, activities
+from projections.breaches import BreachRecord, breaches
 from projections.compare import Comparison, Difference
 from projections.consents import Consent, Consents
 from projections.disclosures import Disclosure, Disclosures, DisclosureStep
+from projections.documents import Binding, Document, bindings, document_text, documents
+from projections.employees import Employee, Violation, employees, violations
+from projections.holds import Hold, Holds
+from projections.marketing import Campaign, Marketing, MaySend, Objection
 from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, OrderTrail, OrderTrails
 from projections.personal_data import FieldState, FieldVersion, IdentifierState, PersonalData, SubjectState
+from projections.persons import narrowed, person
 from projections.projection import AsOf
+from projections.recipients import NamedRecipient, Obligation, Recipient, Recipients
+from projections.registers import Registers
+from projections.requests import Requests, RequestState
+from projections.restrictions import Restriction, Restrictions
+from projections.retention import Retention
 from projections.runner import MAX_DIFFERENCES, Progress, Quarantined, Runner, Status
+from projections.sources import Guarantee, NoticeOwed, QuarantinedBatch, Sources
 from projections.storage.sqlite import SqliteStore
 from projections.storage.store import Store
 from projections.values import ValueState
 
 __all__ = [
     "PROJECTIONS_FILE",
+    "ActivityRecord",
     "AsOf",
+    "Binding",
+    "BreachRecord",
+    "Campaign",
     "Comparison",
     "Consent",
     "Content",
@@ -38,18 +72,32 @@ __all__ = [
     "Disclosure",
     "DisclosureStep",
     "Dispute",
+    "Document",
+    "Employee",
     "FieldState",
     "FieldVersion",
+    "Guarantee",
+    "Hold",
     "IdentifierState",
+    "MaySend",
+    "NamedRecipient",
+    "NoticeOwed",
+    "Objection",
+    "Obligation",
     "OrderStep",
     "OrderSummary",
     "OrderTrail",
     "Progress",
     "Projections",
     "Quarantined",
+    "QuarantinedBatch",
+    "Recipient",
+    "RequestState",
+    "Restriction",
     "Status",
     "SubjectState",
     "ValueState",
+    "Violation",
     "open_projections",
 ]
 
@@ -67,10 +115,34 @@ class Projections:
         self._store = store
         self._personal_data = PersonalData(ledger, store)
         self._consents = Consents(store)
-        self._disclosures = Disclosures(store)
+        self._disclosures = Disclosures(ledger, store)
+        self._recipients = Recipients(ledger, store)
+        self._marketing = Marketing(ledger, store)
+        self._sources = Sources(store)
         self._order_trails = OrderTrails(ledger, store)
+        self._requests = Requests(store)
+        self._restrictions = Restrictions(store)
+        self._holds = Holds(store)
+        self._registers = Registers(ledger, store)
+        self._ledger = ledger
+        self._retention = Retention(ledger, store)
         self.runner = Runner(
-            ledger, store, (self._personal_data, self._consents, self._disclosures, self._order_trails)
+            ledger,
+            store,
+            (
+                self._personal_data,
+                self._consents,
+                self._disclosures,
+                self._order_trails,
+                self._requests,
+                self._restrictions,
+                self._holds,
+                self._retention,
+                self._registers,
+                self._recipients,
+                self._marketing,
+                self._sources,
+            ),
         )
 
     def close(self) -> None:
@@ -109,12 +181,68 @@ class Projections:
     def live_consents(
         self, subject_id: SubjectId, *, recipient_id: RecipientId | None, purpose: Purpose, as_of: AsOf = None
     ) -> tuple[Consent, ...]:
-        """The live consents for exactly this recipient (None: the company) and purpose. See `Consents.live`."""
-        return self._consents.live(subject_id, recipient_id=recipient_id, purpose=purpose, as_of=as_of)
+        """The live consents for exactly this recipient (None: the company) and purpose. See `Consents.live`.
 
-    def disclosures(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Disclosure, ...]:
-        """The accounting of disclosures of a subject's data. See `Disclosures.disclosures`."""
-        return self._disclosures.disclosures(subject_id, as_of=as_of)
+        While records are merged, what another one of them withdrew is not live here.
+        """
+        found = self._consents.live(subject_id, recipient_id=recipient_id, purpose=purpose, as_of=as_of)
+        return narrowed(self._registers, self._ledger, subject_id, found, as_of=as_of)
+
+    def disclosures(
+        self, subject_id: SubjectId, *, viewer: Role = Role.SUBJECT, as_of: AsOf = None
+    ) -> tuple[Disclosure, ...]:
+        """The accounting of disclosures of a subject's data, as a viewer may see it. See `Disclosures.disclosures`."""
+        return self._disclosures.disclosures(subject_id, viewer=viewer, as_of=as_of)
+
+    def recipients(self, *, as_of: AsOf = None) -> tuple[Recipient, ...]:
+        """Every recipient, as it was last registered. See `Recipients.recipients`."""
+        return self._recipients.recipients(as_of=as_of)
+
+    def recipients_of(
+        self, subject_id: SubjectId, *, viewer: Role = Role.SUBJECT, as_of: AsOf = None
+    ) -> tuple[NamedRecipient, ...]:
+        """The actual recipients of a person's data. See `Recipients.recipients_of`."""
+        return self._recipients.recipients_of(subject_id, viewer=viewer, as_of=as_of)
+
+    def obligations(
+        self, subject_id: SubjectId, *, viewer: Role = Role.SUBJECT, as_of: AsOf = None
+    ) -> tuple[Obligation, ...]:
+        """The notices that recipients of a person's data are owed. See `Recipients.obligations`."""
+        return self._recipients.obligations(subject_id, viewer=viewer, as_of=as_of)
+
+    def everybodys_obligations(self, *, as_of: AsOf = None) -> tuple[Obligation, ...]:
+        """The notices that recipients are owed about anybody, secret disclosures too: for the officer."""
+        return self._recipients.obligations(viewer=Role.OFFICER, as_of=as_of)
+
+    def may_send(
+        self, campaign_id: CampaignId, subject_ids: Sequence[SubjectId], *, as_of: AsOf = None
+    ) -> tuple[MaySend, ...]:
+        """May an offer of this campaign go to these people, and why (not)? See `Marketing.may_send`."""
+        return self._marketing.may_send(campaign_id, subject_ids, as_of=as_of)
+
+    def campaigns(self, *, as_of: AsOf = None) -> tuple[Campaign, ...]:
+        """Every campaign, and what it came to. See `Marketing.campaigns`."""
+        return self._marketing.campaigns(as_of=as_of)
+
+    def suppression_list(self, *, as_of: AsOf = None) -> tuple[Objection, ...]:
+        """Who objected to offers. See `Marketing.suppression_list`."""
+        return self._marketing.suppression_list(as_of=as_of)
+
+    def quarantined_batches(self, *, as_of: AsOf = None) -> tuple[QuarantinedBatch, ...]:
+        """The batches of other sources that are not usable. See `Sources.quarantine`."""
+        return self._sources.quarantine(as_of=as_of)
+
+    def guarantees(self, *, as_of: AsOf = None) -> tuple[Guarantee, ...]:
+        """The guarantees of issuers that were not revoked. See `Sources.guarantees`."""
+        return self._sources.guarantees(as_of=as_of)
+
+    def notices_owed(self, *, as_of: AsOf = None) -> tuple[NoticeOwed, ...]:
+        """Who is to be told where their data comes from. See `Sources.notices_owed`."""
+        return self._sources.notices_owed(as_of=as_of)
+
+    def run_out_authorizations(self, now: datetime) -> Iterator[VoidDisclosure]:
+        """What voids the authorizations that nobody used in time. See `Sources.run_out`."""
+        return self._sources.run_out(now)
 
     def trail(self, order_id: OrderId, *, as_of: AsOf = None) -> OrderTrail:
         """All that was recorded of an order, with its exact bytes. See `OrderTrails.trail`."""
@@ -125,6 +253,80 @@ class Projections:
     ) -> tuple[OrderSummary, ...]:
         """The orders that a subject took part in, or those of a client. See `OrderTrails.orders`."""
         return self._order_trails.orders(subject_id=subject_id, client_id=client_id, as_of=as_of)
+
+    def quarantine(self, *, as_of: AsOf = None) -> tuple[OrderSummary, ...]:
+        """The orders that wait until somebody decides. See `OrderTrails.quarantine`."""
+        return self._order_trails.quarantine(as_of=as_of)
+
+    def requests(self, subject_id: SubjectId | None = None, *, as_of: AsOf = None) -> tuple[RequestState, ...]:
+        """The requests of a subject, or of everybody, with their clocks. See `Requests.requests`."""
+        return self._requests.requests(subject_id, as_of=as_of)
+
+    def restrictions(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Restriction, ...]:
+        """Every restriction of a subject's data. See `Restrictions.restrictions`."""
+        return self._restrictions.restrictions(subject_id, as_of=as_of)
+
+    def statements(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[int, ...]:
+        """The entries of a subject's own statements. See `Restrictions.statements`."""
+        return self._restrictions.statements(subject_id, as_of=as_of)
+
+    def owed_address_notices(self) -> Iterator[tuple[int, datetime, Address]]:
+        """Which contact addresses are to be told still. See `Restrictions.owed_notices`."""
+        return self._restrictions.owed_notices()
+
+    def holds(
+        self, subject_id: SubjectId | None = None, *, as_of: AsOf = None, open_only: bool = False
+    ) -> tuple[Hold, ...]:
+        """The legal holds on a subject's data, or all. See `Holds.holds`."""
+        return self._holds.holds(subject_id, as_of=as_of, open_only=open_only)
+
+    def retention(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Term, ...]:
+        """Until when each class of a subject's data is kept. See `Retention.retention`."""
+        return self._retention.retention(subject_id, as_of=as_of)
+
+    def kept_since(self, retention_class: RetentionClass, before: datetime) -> list[SubjectId]:
+        """Who has something in a class, none of it newer. See `Retention.due`."""
+        return self._retention.due(retention_class, before)
+
+    def over(self, subject_id: SubjectId, retention_class: RetentionClass, now: datetime) -> Term | None:
+        """A period that is over and that nothing keeps from expiring. See `Retention.over`."""
+        return self._retention.over(subject_id, retention_class, now)
+
+    def policy(self) -> Policy | None:
+        """The policy in force, None before any."""
+        return self._retention.in_force()
+
+    def person(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[SubjectId, ...]:
+        """The records of one person, merged with this one. See `persons.person`."""
+        return person(self._registers, subject_id, as_of=as_of)
+
+    def activities(self, *, as_of: AsOf = None) -> tuple[ActivityRecord, ...]:
+        """The record of processing activities of GDPR Art. 30. See `activities.activities`."""
+        return activities(self._registers, self._personal_data.clients(as_of=as_of), as_of=as_of)
+
+    def documents(self, *, as_of: AsOf = None) -> tuple[Document, ...]:
+        """Every published document. See `documents.documents`."""
+        return documents(self._registers, as_of=as_of)
+
+    def document_text(self, text_sha256: Sha256Hex) -> str:
+        """A published text, to the byte. See `documents.document_text`."""
+        return document_text(self._ledger, text_sha256)
+
+    def bindings(self, subject_id: SubjectId, at: datetime, *, as_of: AsOf = None) -> tuple[Binding, ...]:
+        """Which text bound a person at a moment. See `documents.bindings`."""
+        return bindings(self._registers, subject_id, at, as_of=as_of)
+
+    def employees(self, now: datetime, *, as_of: AsOf = None) -> tuple[Employee, ...]:
+        """Who works here, and who may see personal data at `now`. See `employees.employees`."""
+        return employees(self._registers, now, as_of=as_of)
+
+    def violations(self, actor: Actor) -> tuple[Violation, ...]:
+        """Violations, for the officer only. See `employees.violations`."""
+        return violations(self._registers, self._ledger, actor)
+
+    def breaches(self, *, show: bool = False, as_of: AsOf = None) -> tuple[BreachRecord, ...]:
+        """The breach register of GDPR Art. 33(5). See `breaches.breaches`."""
+        return breaches(self._registers, self._ledger, show=show, as_of=as_of)
 
     # --- running ---------------------------------------------------------------------------------------------
 

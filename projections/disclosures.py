@@ -1,6 +1,7 @@
 """The accounting of disclosures: who was to get what of a subject, on which basis, and what became of it.
 
-GDPR Art. 15(1)(c): the actual recipients. A refusal and a voided authorization are part of the account.
+GDPR Art. 15(1)(c): the actual recipients. A refusal and a voided authorization are part of the account. What is secret
+until a date is in the officer's account only: everybody else's has no sign of it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from ledger import Actor
+from ledger import Actor, Ledger
 from ledger.events import (
     DisclosureAuthorized,
+    DisclosureFailed,
     DisclosureRefused,
     DisclosureRequested,
     DisclosureTransmitted,
@@ -22,9 +24,9 @@ from ledger.events import (
     Statute,
 )
 from ledger.state.disclosure import Stage
-from ledger.vocabulary import ConsentId, DisclosureId, LegalBasis, Purpose, RecipientId, SubjectId, Word
+from ledger.vocabulary import ConsentId, DisclosureId, LegalBasis, Purpose, RecipientId, Role, SubjectId, Word
 from projections.projection import AsOf, Item, Projection, bound
-from projections.storage.store import Row, Store, Writer
+from projections.storage.store import Row, Rows, Store, Writer
 
 
 class DisclosureStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,7 @@ class Disclosure(msgspec.Struct, frozen=True, kw_only=True):
     statute: Statute | None
     stage: Stage
     steps: tuple[DisclosureStep, ...]
+    secret_until: datetime | None = None
 
     def at(self, stage: Stage) -> DisclosureStep | None:
         """Return the step that brought it to `stage`, None when it never came there."""
@@ -75,12 +78,16 @@ class _Step(msgspec.Struct, frozen=True, array_like=True):
     consent_id: ConsentId | None
     expires_at: datetime | None
     reason: Word | None
+    secret_until: datetime | None
 
 
 _STEPS: Final = """
 SELECT idx, disclosure, recorded_at, stage, actor, role, recipient, purpose, basis, fields, statute, consent,
-       expires_at, reason
+       expires_at, reason, secret_until
 FROM disclosure_steps WHERE subject = ? AND idx < ? AND recorded_at <= ? ORDER BY idx
+"""
+_SECRETS: Final = """
+SELECT disclosure, secret_until FROM disclosure_steps WHERE subject = ? AND secret_until IS NOT NULL
 """
 _encode = msgspec.json.encode
 
@@ -89,16 +96,18 @@ class Disclosures(Projection):
     """Every step of every disclosure, by subject."""
 
     NAME: ClassVar[str] = "disclosures"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = {
         DisclosureRequested: Stage.REQUESTED,
         DisclosureAuthorized: Stage.AUTHORIZED,
         DisclosureRefused: Stage.REFUSED,
         DisclosureTransmitted: Stage.TRANSMITTED,
+        DisclosureFailed: Stage.FAILED,
         DisclosureVoided: Stage.VOIDED,
     }
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, ledger: Ledger, store: Store) -> None:
+        self._ledger = ledger
         self._store = store
 
     def apply(self, batch: Sequence[Item], writer: Writer) -> None:
@@ -113,27 +122,43 @@ class Disclosures(Projection):
                 said: Row = (
                     event.recipient_id, event.purpose, event.basis, _encode(event.fields).decode(),
                     None if event.statute is None else _encode(event.statute).decode(), None, None, None,
+                    None if event.secret_until is None else event.secret_until.isoformat(),
                 )  # fmt: skip
             elif isinstance(event, DisclosureAuthorized):
-                said = (None, None, None, None, None, event.consent_id, event.expires_at.isoformat(), None)
+                fields = None if event.fields is None else _encode(event.fields).decode()
+                said = (None, None, None, fields, None, event.consent_id, event.expires_at.isoformat(), None, None)
             elif isinstance(event, DisclosureTransmitted):
-                said = (event.recipient_id, None, None, _encode(event.fields).decode(), None, None, None, None)
+                said = (event.recipient_id, None, None, _encode(event.fields).decode(), None, None, None, None, None)
             else:
-                said = (None, None, None, None, None, None, None, event.reason)
+                said = (None, None, None, None, None, None, None, event.reason, None)
             steps.append(head + said)
         writer.insert("disclosure_steps", steps)
 
-    def disclosures(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Disclosure, ...]:
+    def disclosures(
+        self, subject_id: SubjectId, *, viewer: Role = Role.SUBJECT, as_of: AsOf = None
+    ) -> tuple[Disclosure, ...]:
         """Return every disclosure of a subject's data as of then, in the order they were asked for.
 
-        A subject who is not known has none. Raises StorageError, and Invalid for a moment without time zone.
+        One that is secret still is there for the officer only. A subject who is not known has none. Raises
+        StorageError, and Invalid for a moment without time zone.
         """
         with self._store.read() as rows:
             steps = msgspec.convert(rows(_STEPS, subject_id, *bound(as_of)), list[_Step])
+            secret = hidden(rows, subject_id, viewer, self._ledger.now())
         by_id: dict[DisclosureId, list[_Step]] = {}
         for step in steps:
+            if step.disclosure_id in secret:
+                continue
             by_id.setdefault(step.disclosure_id, []).append(step)
         return tuple(_disclosure(subject_id, found) for found in by_id.values() if found[0].stage is Stage.REQUESTED)
+
+
+def hidden(rows: Rows, subject_id: SubjectId, viewer: Role, now: datetime) -> frozenset[DisclosureId]:
+    """Return the disclosures that a viewer must not learn of at `now`, whatever moment is asked about."""
+    if viewer is Role.OFFICER:
+        return frozenset()
+    secrets = rows(_SECRETS, subject_id)
+    return frozenset(disclosure for disclosure, until in secrets if now < datetime.fromisoformat(until))
 
 
 def _disclosure(subject_id: SubjectId, steps: Sequence[_Step]) -> Disclosure:
@@ -150,6 +175,7 @@ def _disclosure(subject_id: SubjectId, steps: Sequence[_Step]) -> Disclosure:
         fields=_words(request.fields) or (),
         statute=None if request.statute is None else msgspec.json.decode(request.statute, type=Statute),
         stage=steps[-1].stage,
+        secret_until=request.secret_until,
         steps=tuple(
             DisclosureStep(
                 stage=step.stage,

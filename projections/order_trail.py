@@ -25,7 +25,12 @@ from ledger.events import (
     OrderConfirmed,
     OrderDisputed,
     OrderExecuted,
+    OrderQuarantined,
     OrderRecorded,
+    OrderRejected,
+    OrderReleased,
+    OrderUsed,
+    OrderUseDenied,
     Transaction,
     Withheld,
 )
@@ -115,6 +120,9 @@ _STANDINGS: Final[Mapping[str, Standing]] = {
     OrderExecuted.TOPIC: Standing.EXECUTED,
     OrderConfirmed.TOPIC: Standing.CONFIRMED,
     OrderCancelled.TOPIC: Standing.CANCELLED,
+    OrderQuarantined.TOPIC: Standing.QUARANTINED,
+    OrderReleased.TOPIC: Standing.OPEN,
+    OrderRejected.TOPIC: Standing.REJECTED,
 }
 # Fields of the events that the trail shows in a place of their own, or not twice.
 _SHOWN_ELSEWHERE: Final = frozenset(("by", "order_id", "content", "file_name", "statement"))
@@ -129,6 +137,7 @@ WHERE s.order_id IN (SELECT order_id FROM order_steps WHERE {chosen} AND idx < ?
   AND s.idx < ? AND s.recorded_at <= ? ORDER BY s.idx
 """
 _OF_SUBJECT: Final = _LIST.format(chosen="subject = ?")
+_QUARANTINED: Final = _LIST.format(chosen=f"topic = '{OrderQuarantined.TOPIC}'")
 _OF_CLIENT: Final = _LIST.format(chosen=f"client = ? AND topic = '{OrderRecorded.TOPIC}'")
 
 
@@ -136,10 +145,13 @@ class OrderTrails(Projection):
     """Which entries belong to which order, by order, subject and client."""
 
     NAME: ClassVar[str] = "order_trail"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys(
-        (OrderRecorded, OrderAmended, OrderCancelled, OrderExecuted, OrderConfirmed, OrderDisputed, DisputeResolved)
-    )
+        (
+            OrderRecorded, OrderQuarantined, OrderReleased, OrderRejected, OrderAmended, OrderCancelled, OrderExecuted,
+            OrderConfirmed, OrderDisputed, DisputeResolved, OrderUsed, OrderUseDenied,
+        )
+    )  # fmt: skip
 
     def __init__(self, ledger: Ledger, store: Store) -> None:
         self._ledger = ledger
@@ -218,6 +230,17 @@ class OrderTrails(Projection):
         for row in found:
             by_order.setdefault(row[0], []).append(row[1:])
         return tuple(_summary(OrderId(order_id), steps) for order_id, steps in by_order.items())
+
+    def quarantine(self, *, as_of: AsOf = None) -> tuple[OrderSummary, ...]:
+        """Return the orders that wait until somebody decides, the first recorded first. All of them."""
+        known = bound(as_of)
+        with self._store.read() as rows:
+            found = rows(_QUARANTINED, *known, *known)
+        by_order: dict[str, list[Row]] = {}
+        for row in found:
+            by_order.setdefault(row[0], []).append(row[1:])
+        summaries = (_summary(OrderId(order_id), steps) for order_id, steps in by_order.items())
+        return tuple(summary for summary in summaries if summary.standing is Standing.QUARANTINED)
 
 
 def _step(recorded: Recorded) -> OrderStep:

@@ -28,6 +28,7 @@ from ledger.events import (
     SubjectRegistered,
     Withheld,
 )
+from ledger.identifiers import FIELDS, checked_normal_form, digest, normal_form
 from ledger.vocabulary import (
     Channel,
     ClientId,
@@ -41,7 +42,6 @@ from ledger.vocabulary import (
     SubjectRole,
     Word,
 )
-from projections.identifiers import FIELDS, checked_normal_form, digest, normal_form
 from projections.projection import AsOf, Item, Projection, aware, bound, text
 from projections.storage.store import Row, Rows, Store, Writer
 from projections.values import Values, ValueState, shown
@@ -127,6 +127,10 @@ _IDENTIFYING: Final = {"value": None} | {f"values.{name}": kind for name, kind i
 _REGISTRATION: Final = """
 SELECT idx, recorded_at, role, client FROM subjects WHERE subject = ? AND idx < ? AND recorded_at <= ?
 """
+_CLIENTS: Final = """
+SELECT client, min(idx) FROM subjects
+WHERE client IS NOT NULL AND idx < ? AND recorded_at <= ? GROUP BY client ORDER BY 2
+"""
 _LINKS: Final = """
 SELECT idx, recorded_at, kind FROM links WHERE subject = ? AND idx < ? AND recorded_at <= ? ORDER BY idx
 """
@@ -146,7 +150,7 @@ class PersonalData(Projection):
     """Which event set which field of whom, and whom an identifier belongs to."""
 
     NAME: ClassVar[str] = "personal_data"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys(
         (SubjectRegistered, IdentifierLinked, PersonalDataCollected, DataCorrected, KeyDestroyed)
     )
@@ -288,6 +292,11 @@ class PersonalData(Projection):
         with self._store.read() as rows:
             found = rows(_LOOKUP, wanted, kind)
         return [SubjectId(subject) for subject, _ in found]
+
+    def clients(self, *, as_of: AsOf = None) -> tuple[ClientId, ...]:
+        """Return the clients on whose behalf data of their own people is held, the first known first."""
+        with self._store.read() as rows:
+            return tuple(ClientId(client) for client, _ in rows(_CLIENTS, *bound(as_of)))
 
     # --- inside ----------------------------------------------------------------------------------------------
 

@@ -156,16 +156,23 @@ class Bench:
         except Refused as error:
             refusal = error
         check_ledger(self.ledger)
-        return Done(self.ledger, by, before, receipt, refusal)
+        return Done(self.ledger, command, by, before, receipt, refusal)
 
 
 class Done:
     """What came of a command: `then` these events, or `refused` for this reason."""
 
     def __init__(
-        self, ledger: Ledger, by: Actor, before: int, receipt: Receipt | None, refusal: Refused | None
+        self,
+        ledger: Ledger,
+        command: Command,
+        by: Actor,
+        before: int,
+        receipt: Receipt | None,
+        refusal: Refused | None,
     ) -> None:
         self.ledger = ledger
+        self.command = command
         self.by = by
         self.before = before
         self.receipt = receipt
@@ -186,13 +193,15 @@ class Done:
         assert self.receipt.verify(self.ledger.verifier, self.ledger.origin).size >= self.receipt.position
         return self
 
-    def refused(self, kind: type[Refused], *kept: Event, **evidence: object) -> Done:
+    def refused(self, kind: type[Refused], /, *kept: Event, **evidence: object) -> Done:
         """Refused for exactly this reason with this evidence; nothing was recorded but the events `kept`."""
         assert self.refusal is not None, "not refused"
         assert type(self.refusal) is kind, repr(self.refusal)
         assert evidence.items() <= self.refusal.evidence.items(), self.refusal.evidence
         self._recorded(kept)
         assert self.refusal.index == (self.before if kept else None)
+        codes = {code for rule in type(self.command).RULES for code in rule.refusals}
+        assert {getattr(event, "reason", None) for event in kept} <= codes, "a refusal that is kept is of a rule"
         return self
 
     def _recorded(self, events: Sequence[Event]) -> None:

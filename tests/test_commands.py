@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import math
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from hashlib import sha256
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ledger import Actor, Ledger
+from ledger import Actor
 from ledger.command import BY_NAME, Command, Limits
 from ledger.commands import (
     AmendOrder,
@@ -54,7 +53,6 @@ from ledger.errors import (
     FieldsMismatch,
     FieldUnknown,
     Invalid,
-    LedgerError,
     OrderExists,
     OrderState,
     OrderUnknown,
@@ -106,8 +104,11 @@ from ledger.vocabulary import (
     SourceKind,
     SubjectRole,
 )
+from tests import rules
 from tests.bench import OFFICER, START, SUPPORT, Bench, an_id, check_ledger
 from tests.conftest import MakeBench
+from tests.race import race
+from tests.rules import capabilities
 
 MARI, JAAN = an_id("mari"), an_id("jaan")
 CLIENT, RECIPIENT, OTHER_RECIPIENT = an_id("client"), an_id("recipient"), an_id("other recipient")
@@ -233,6 +234,7 @@ destroy = maker(DestroyKeys, subject_id=MARI, retention_classes=(RetentionClass.
 # --- subjects (clause 0) -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("subject-is-registered-once")
 def test_a_subject_is_registered_once(bench: Bench) -> None:
     registered = SubjectRegistered(subject_id=MARI, role=SubjectRole.CONTROLLER)
     bench.when(register()).then(registered)
@@ -240,23 +242,27 @@ def test_a_subject_is_registered_once(bench: Bench) -> None:
     bench.when(register(role=SubjectRole.PROCESSOR, client_id=CLIENT)).refused(SubjectExists, subject=MARI)
 
 
+@pytest.mark.rule("subject-is-registered-once")
 def test_a_clients_own_person_is_registered_with_whose_person_it_is(bench: Bench) -> None:
     bench.when(register(role=SubjectRole.PROCESSOR, client_id=CLIENT)).then(
         SubjectRegistered(subject_id=MARI, role=SubjectRole.PROCESSOR, client_id=CLIENT)
     )
 
 
+@pytest.mark.rule("subject-is-registered-once")
 @pytest.mark.parametrize("wrong", [{"role": SubjectRole.PROCESSOR}, {"client_id": CLIENT}])
 def test_a_client_is_named_in_the_processor_role_and_only_there(bench: Bench, wrong: dict[str, Any]) -> None:
     bench.when(register(**wrong)).refused(Invalid, field="client_id")
 
 
+@pytest.mark.rule("identifiers-are-sealed")
 def test_an_identifier_is_linked_and_never_stands_in_the_entry(bench: Bench) -> None:
     done = bench.given(register()).when(link())
     done.then(IdentifierLinked(subject_id=MARI, kind=IdentifierKind.EMAIL, value="mari@example.com"))
     assert b"mari@" not in bench.ledger.entry(1)
 
 
+@pytest.mark.rule("identifiers-are-sealed")
 @pytest.mark.parametrize(
     ("length", "taken"), [(0, False), (1, True), (MAX_IDENTIFIER, True), (MAX_IDENTIFIER + 1, False)]
 )
@@ -295,30 +301,36 @@ def given_consent(**changes: Any) -> ConsentGiven:
     return ConsentGiven(**usual | changes)
 
 
+@pytest.mark.rule("consent-is-specific")
 def test_a_consent_is_recorded_with_the_exact_text_that_was_shown(bench: Bench) -> None:
     bench.given(register()).when(consent(fields=("given-name", "email", "email"))).then(given_consent())
 
 
+@pytest.mark.rule("consent-is-specific")
 def test_a_consent_is_recorded_once(bench: Bench) -> None:
     bench.given(register(), consent()).when(consent()).refused(ConsentExists, consent=CONSENT)
 
 
+@pytest.mark.rule("consent-is-specific")
 def test_a_consent_for_nothing_named_is_refused(bench: Bench) -> None:
     bench.given(register()).when(consent(fields=())).refused(Invalid, field="fields")
 
 
+@pytest.mark.rule("withdrawal-is-easy")
 def test_a_withdrawal_asks_for_nothing_more_than_which_consent(bench: Bench) -> None:
     bench.given(register(), consent()).when(withdraw(), by=SUPPORT).then(
         ConsentWithdrawn(consent_id=CONSENT, subject_id=MARI, channel=Channel.PHONE)
     )
 
 
+@pytest.mark.rule("withdrawal-is-easy")
 def test_a_withdrawn_consent_cannot_be_withdrawn_again_or_given_again(bench: Bench) -> None:
     bench.given(register(), consent(), withdraw())
     bench.when(withdraw()).refused(ConsentNotLive, consent=CONSENT)
     bench.when(consent()).refused(ConsentExists, consent=CONSENT)
 
 
+@pytest.mark.rule("withdrawal-is-easy")
 def test_only_a_consent_of_this_subject_can_be_withdrawn(bench: Bench) -> None:
     bench.given(register(), register(subject_id=JAAN), consent())
     bench.when(withdraw(consent_id=OTHER_CONSENT)).refused(ConsentUnknown, consent=OTHER_CONSENT, subject=MARI)
@@ -340,12 +352,14 @@ def collected(values: dict[str, Any], **changes: Any) -> PersonalDataCollected:
     return PersonalDataCollected(**usual | changes)
 
 
+@pytest.mark.rule("data-names-its-source")
 def test_data_is_collected_with_its_purpose_basis_and_source(bench: Bench) -> None:
     values = {"email": "mari@example.com", "address": {"street": "Pikk 1", "lines": ["a", None, 2, True]}, "age": 30}
     bench.given(register()).when(collect(values=values)).then(collected(values))
     assert b"Pikk" not in bench.ledger.entry(1)
 
 
+@pytest.mark.rule("data-names-its-source")
 @pytest.mark.parametrize("source", [SourceKind.PUBLIC_REGISTER, SourceKind.ISSUER])
 def test_data_from_elsewhere_names_where_it_comes_from(bench: Bench, source: SourceKind) -> None:
     bench.given(register()).when(collect(source=source)).refused(Invalid, field="source_reference")
@@ -409,6 +423,7 @@ def corrected(**changes: Any) -> DataCorrected:
     return DataCorrected(**usual | changes)
 
 
+@pytest.mark.rule("correction-sees-the-last-version")
 def test_a_correction_replaces_the_version_that_the_corrector_saw(bench: Bench) -> None:
     yesterday = START - timedelta(days=1)
     bench.given(register(), collect()).when(correct(valid_from=yesterday)).then(corrected(valid_from=yesterday))
@@ -416,6 +431,7 @@ def test_a_correction_replaces_the_version_that_the_corrector_saw(bench: Bench) 
     bench.when(correct(expected_version=2, value="third")).then(corrected(replaces=2, values={"email": "third"}))
 
 
+@pytest.mark.rule("correction-sees-the-last-version")
 def test_a_correction_of_another_field_is_no_conflict(bench: Bench) -> None:
     bench.given(register(), collect(values={"email": "a", "phone": "b"}), correct())
     bench.when(correct(field="phone", value="c")).then(corrected(field="phone", values={"phone": "c"}))
@@ -426,6 +442,7 @@ def test_a_correction_stays_in_the_retention_class_of_the_field(bench: Bench) ->
     bench.when(correct()).then(corrected(retention_class=RetentionClass.MARKETING))
 
 
+@pytest.mark.rule("correction-sees-the-last-version")
 def test_only_a_field_that_is_recorded_can_be_corrected(bench: Bench) -> None:
     bench.given(register(), collect(), decide(), destroy())
     bench.when(correct(field="phone")).refused(FieldUnknown, subject=MARI, field="phone")
@@ -478,17 +495,20 @@ def test_a_disclosure_is_requested_once(bench: Bench) -> None:
     bench.when(request()).refused(DisclosureExists, disclosure=DISCLOSURE)
 
 
+@pytest.mark.rule("disclosure-needs-law-or-permission")
 @pytest.mark.parametrize("basis", [LegalBasis.CONTRACT, LegalBasis.LEGITIMATE_INTEREST])
 def test_a_disclosure_rests_on_law_or_on_consent_and_nothing_else(bench: Bench, basis: LegalBasis) -> None:
     bench.given(register()).when(request(basis=basis)).refused(Invalid, field="basis")
 
 
+@pytest.mark.rule("disclosure-needs-law-or-permission")
 def test_a_disclosure_by_law_names_the_statute_and_one_by_consent_does_not(bench: Bench) -> None:
     bench.given(register()).when(by_law(statute=None)).refused(Invalid, field="statute")
     bench.when(request(statute=STATUTE)).refused(Invalid, field="statute")
     bench.when(by_law()).then(requested(purpose=Purpose.LEGAL, basis=LegalBasis.LEGAL_OBLIGATION, statute=STATUTE))
 
 
+@pytest.mark.rule("disclosure-needs-law-or-permission")
 def test_a_disclosure_names_its_fields(bench: Bench) -> None:
     bench.given(register()).when(request(fields=())).refused(Invalid, field="fields")
 
@@ -508,6 +528,7 @@ def test_the_life_of_an_authorization_is_a_setting(make_bench: MakeBench) -> Non
     bench.when(transmit()).refused(TokenExpired, voided("token-expired"), disclosure=DISCLOSURE)
 
 
+@pytest.mark.rule("disclosure-needs-live-consent")
 def test_disclosure_without_consent_is_refused_and_the_refusal_is_kept(bench: Bench) -> None:
     bench.given(register(), request())
     bench.when(authorize()).refused(
@@ -516,6 +537,7 @@ def test_disclosure_without_consent_is_refused_and_the_refusal_is_kept(bench: Be
     bench.when(authorize()).refused(DisclosureState, state="refused", needed="requested")
 
 
+@pytest.mark.rule("disclosure-needs-live-consent")
 @pytest.mark.parametrize(
     "other",
     [
@@ -532,12 +554,14 @@ def test_a_consent_for_something_else_permits_nothing(bench: Bench, other: dict[
     bench.when(authorize()).refused(ConsentMissing, refused("consent-missing"))
 
 
+@pytest.mark.rule("disclosure-needs-live-consent")
 def test_two_consents_that_cover_the_fields_only_together_permit_nothing(bench: Bench) -> None:
     bench.given(register(), consent(fields=("email",)), consent(consent_id=OTHER_CONSENT, fields=("phone",)))
     bench.given(request(fields=("email", "phone")))
     bench.when(authorize()).refused(ConsentMissing, refused("consent-missing"))
 
 
+@pytest.mark.rule("disclosure-needs-live-consent")
 def test_a_withdrawn_consent_permits_nothing(bench: Bench) -> None:
     bench.given(register(), consent(), withdraw(), request())
     bench.when(authorize()).refused(ConsentMissing, refused("consent-missing"))
@@ -556,23 +580,27 @@ def test_a_second_consent_permits_what_the_withdrawn_one_did(bench: Bench) -> No
     )
 
 
+@pytest.mark.rule("withdrawal-voids-authorization")
 def test_a_withdrawal_in_between_voids_the_token_and_is_recorded(bench: Bench) -> None:
     bench.given(register(), consent(), request(), authorize(), withdraw())
     bench.when(transmit()).refused(ConsentMissing, voided("consent-missing"), subject=MARI, recipient=RECIPIENT)
     bench.when(transmit()).refused(DisclosureState, state="voided", needed="authorized")
 
 
+@pytest.mark.rule("withdrawal-voids-authorization")
 def test_consent_given_anew_does_not_revive_an_authorization_that_a_withdrawal_voided(bench: Bench) -> None:
     bench.given(register(), consent(), request(), authorize(), withdraw(), consent(consent_id=OTHER_CONSENT))
     bench.when(transmit()).refused(ConsentMissing, voided("consent-missing"), subject=MARI, recipient=RECIPIENT)
 
 
+@pytest.mark.rule("authorization-is-used-once")
 def test_a_token_is_used_once(bench: Bench) -> None:
     bench.given(register(), consent(), request(), authorize(), transmit())
     bench.when(transmit()).refused(DisclosureState, disclosure=DISCLOSURE, state="transmitted", needed="authorized")
     bench.when(authorize()).refused(DisclosureState, state="transmitted", needed="requested")
 
 
+@pytest.mark.rule("authorization-is-used-once")
 def test_a_token_that_comes_late_is_voided_and_that_is_recorded(bench: Bench) -> None:
     bench.given(register(), consent(), request(), authorize())
     bench.clock.forward(minutes=15)
@@ -583,6 +611,7 @@ def test_a_token_that_comes_late_is_voided_and_that_is_recorded(bench: Bench) ->
     bench.when(transmit()).refused(DisclosureState, state="voided")
 
 
+@pytest.mark.rule("authorization-is-used-once")
 @pytest.mark.parametrize("token", ["", "another token", TOKEN + " ", TOKEN_SHA256, "ä"])
 def test_another_token_transmits_nothing_and_uses_nothing_up(bench: Bench, token: str) -> None:
     bench.given(register(), consent(), request(), authorize())
@@ -590,12 +619,14 @@ def test_another_token_transmits_nothing_and_uses_nothing_up(bench: Bench, token
     bench.when(transmit()).then(TRANSMITTED)
 
 
+@pytest.mark.rule("transmission-is-what-was-authorized")
 def test_the_authorized_recipient_and_no_other_is_given_the_fields(bench: Bench) -> None:
     bench.given(register(), consent(), consent(consent_id=OTHER_CONSENT, recipient_id=OTHER_RECIPIENT), request())
     bench.given(authorize())
     bench.when(transmit(recipient_id=OTHER_RECIPIENT)).refused(RecipientMismatch, disclosure=DISCLOSURE)
 
 
+@pytest.mark.rule("transmission-is-what-was-authorized")
 def test_the_authorized_fields_and_no_others_are_given(bench: Bench) -> None:
     bench.given(register(), consent(), request(fields=("email", "given-name")), authorize())
     bench.when(transmit(fields=("email", "phone"))).refused(FieldsMismatch, disclosure=DISCLOSURE, fields="phone")
@@ -603,6 +634,7 @@ def test_the_authorized_fields_and_no_others_are_given(bench: Bench) -> None:
     bench.when(transmit(fields=("email",))).then(TRANSMITTED)
 
 
+@pytest.mark.rule("disclosure-steps-in-order")
 @pytest.mark.parametrize("make", [authorize, refuse, void, transmit], ids=lambda make: make().NAME)
 def test_a_disclosure_nobody_asked_for_or_of_another_subject_is_unknown(bench: Bench, make: CommandMaker) -> None:
     bench.given(register(), register(subject_id=JAAN))
@@ -611,6 +643,7 @@ def test_a_disclosure_nobody_asked_for_or_of_another_subject_is_unknown(bench: B
     bench.when(make(subject_id=JAAN)).refused(DisclosureUnknown, disclosure=DISCLOSURE, subject=JAAN)
 
 
+@pytest.mark.rule("disclosure-steps-in-order")
 @pytest.mark.parametrize(
     ("before", "states"),
     [
@@ -640,6 +673,7 @@ def test_each_step_of_a_disclosure_needs_the_one_before(
             bench.when(make()).refused(DisclosureState, disclosure=DISCLOSURE, state=state)
 
 
+@pytest.mark.rule("disclosure-by-law-needs-the-officer")
 def test_a_disclosure_by_law_needs_the_officer_and_no_consent(bench: Bench) -> None:
     bench.given(register(), by_law())
     for role in Role:
@@ -654,6 +688,7 @@ def test_a_disclosure_by_law_needs_the_officer_and_no_consent(bench: Bench) -> N
     bench.when(transmit(), by=SUPPORT).then(TRANSMITTED)
 
 
+@pytest.mark.rule("disclosure-by-law-needs-the-officer")
 def test_a_withdrawal_does_not_block_a_disclosure_by_law(bench: Bench) -> None:
     bench.given(register(), consent(), by_law(), authorize(), withdraw())
     bench.when(transmit()).then(TRANSMITTED)
@@ -679,6 +714,7 @@ def ordered(**changes: Any) -> OrderRecorded:
     return OrderRecorded(**usual | changes)
 
 
+@pytest.mark.rule("order-is-kept-to-the-byte")
 def test_an_order_is_kept_as_its_exact_bytes(bench: Bench) -> None:
     order_bytes = b"From: mari\r\n\r\nPay\x00\xff"
     done = bench.given(register()).when(order(file_name="tellimus \u00f5.eml", authentication="dkim-pass"))
@@ -686,10 +722,12 @@ def test_an_order_is_kept_as_its_exact_bytes(bench: Bench) -> None:
     assert b"mari\r\n" not in bench.ledger.entry(1)
 
 
+@pytest.mark.rule("order-is-recorded-once")
 def test_an_order_is_recorded_once(bench: Bench) -> None:
     bench.given(register(), order()).when(order(content=b"another")).refused(OrderExists, order=ORDER)
 
 
+@pytest.mark.rule("order-is-kept-to-the-byte")
 @pytest.mark.parametrize(("size", "taken"), [(0, False), (1, True), (1_000, True), (1_001, False)])
 @pytest.mark.parametrize("make", [order, amend], ids=["order", "amend"])
 def test_an_order_has_at_least_one_byte_and_at_most_the_limit(
@@ -763,6 +801,7 @@ AMENDED = OrderAmended(
 )
 
 
+@pytest.mark.rule("order-standing-decides")
 @pytest.mark.parametrize(
     ("before", "standing", "allowed"),
     [
@@ -792,11 +831,13 @@ def test_where_an_order_stands_decides_what_may_follow(
             bench.when(make()).refused(OrderState, order=ORDER, state=standing, wanted=wanted)
 
 
+@pytest.mark.rule("order-standing-decides")
 @pytest.mark.parametrize("make", [amend, cancel, execute, confirm, dispute, resolve], ids=lambda make: make().NAME)
 def test_an_order_nobody_recorded_is_unknown(bench: Bench, make: CommandMaker) -> None:
     bench.given(register()).when(make()).refused(OrderUnknown, order=ORDER)
 
 
+@pytest.mark.rule("transaction-is-linked-once")
 def test_a_transaction_is_linked_once(bench: Bench) -> None:
     bench.given(register(), order(), execute())
     bench.when(execute()).refused(TransactionExists, order=ORDER, reference="T-1")
@@ -804,6 +845,7 @@ def test_a_transaction_is_linked_once(bench: Bench) -> None:
     bench.when(execute(transactions=())).refused(Invalid, field="transactions")
 
 
+@pytest.mark.rule("only-an-open-case-is-resolved")
 def test_an_order_may_be_disputed_and_resolved_whatever_its_standing(make_bench: MakeBench) -> None:
     for before in ((), (execute,), (execute, confirm), (cancel,)):
         bench = make_bench().given(register(), order(), *(make() for make in before))
@@ -831,6 +873,7 @@ def test_an_order_may_be_disputed_and_resolved_whatever_its_standing(make_bench:
         bench.when(resolve()).refused(CaseUnknown, case=CASE, order=ORDER)
 
 
+@pytest.mark.rule("only-an-open-case-is-resolved")
 def test_only_a_case_that_was_opened_can_be_resolved(bench: Bench) -> None:
     bench.given(register(), order(), dispute())
     bench.when(resolve(case_id=an_id("another case"))).refused(CaseUnknown, order=ORDER)
@@ -839,6 +882,7 @@ def test_only_a_case_that_was_opened_can_be_resolved(bench: Bench) -> None:
 # --- erasure (GDPR Art. 17) --------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("erasure-is-decided-per-class")
 def test_erasure_is_decided_for_each_class_with_its_ground(bench: Bench) -> None:
     bench.given(register()).when(decide()).then(ErasureDecided(subject_id=MARI, decisions=(ERASED, KEPT)))
 
@@ -848,6 +892,7 @@ def changed(decision: ClassDecision, **changes: Any) -> ClassDecision:
     return ClassDecision(**usual | changes)
 
 
+@pytest.mark.rule("erasure-is-decided-per-class")
 @pytest.mark.parametrize(
     "decisions",
     [
@@ -887,6 +932,7 @@ def test_erasing_one_subject_leaves_the_other(bench: Bench) -> None:
     assert bench.ledger.open(3).values == {"email": "mari@example.com"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.rule("only-what-was-decided-is-erased")
 def test_nothing_is_destroyed_that_was_not_decided(bench: Bench) -> None:
     bench.given(register(), collect())
     bench.when(destroy()).refused(ErasureUndecided, subject=MARI, retention_class=RetentionClass.CONTRACT)
@@ -897,6 +943,7 @@ def test_nothing_is_destroyed_that_was_not_decided(bench: Bench) -> None:
     bench.when(destroy(retention_classes=())).refused(Invalid, field="retention_classes")
 
 
+@pytest.mark.rule("only-what-was-decided-is-erased")
 def test_the_last_decision_about_a_class_is_the_one_that_counts(bench: Bench) -> None:
     bench.given(register(), collect(), decide())
     bench.given(decide(decisions=(changed(KEPT, retention_class=RetentionClass.CONTRACT),)))
@@ -915,6 +962,7 @@ def test_after_an_erasure_new_data_is_kept_under_a_new_key(bench: Bench) -> None
 ALL: list[CommandMaker] = [
     register, link, consent, withdraw, collect, correct, request, by_law, authorize, refuse, transmit, void,
     order, amend, cancel, execute, confirm, dispute, resolve, decide, destroy,
+    *(make for module in capabilities() for make in module.MAKERS),
 ]  # fmt: skip
 
 WRONG_BY_FIELD: dict[str, list[Any]] = {
@@ -933,7 +981,9 @@ WRONG_BY_FIELD: dict[str, list[Any]] = {
     ],
     "language": ["", "estonian!", "e", "et_EE", 7],
     "text": ["a\x00", "\ud800", 7],
+    "count": [True, "7", 1.5, None],
     "words": ["email", ("Email",), ("",), (7,), 7],
+    "country": ["", "ee", "EST", "Estonia", "E1", 7],
 }
 KIND_BY_FIELD: dict[str, str] = {
     "subject_id": "id", "client_id": "id", "consent_id": "id", "recipient_id": "id", "disclosure_id": "id",
@@ -944,19 +994,26 @@ KIND_BY_FIELD: dict[str, str] = {
     "valid_from": "moment", "language": "language", "token": "text", "file_name": "text", "statement": "text",
     "fields": "words",
 }  # fmt: skip
+for _module in capabilities():
+    KIND_BY_FIELD |= _module.FIELD_KINDS
+
+
+def kind_of(command: str, field: str) -> str:
+    """Return the form of a field; one that differs between commands stands there as `command.field`."""
+    return KIND_BY_FIELD.get(f"{command}.{field}", KIND_BY_FIELD.get(field, ""))
 
 
 @pytest.mark.parametrize("make", ALL, ids=lambda make: make().NAME)
 def test_a_field_of_the_wrong_form_is_refused_by_its_name_whatever_else_holds(bench: Bench, make: CommandMaker) -> None:
     tried = 0
     for field in make().__struct_fields__:
-        for wrong in WRONG_BY_FIELD.get(KIND_BY_FIELD.get(field, ""), []):
+        for wrong in WRONG_BY_FIELD.get(kind_of(make().NAME, field), []):
             with pytest.raises(Invalid) as error:
                 bench.ledger.record(make(**{field: wrong}), OFFICER)
             assert str(error.value.evidence["field"]).split(".")[0] == field, (field, wrong)
             assert not isinstance(wrong, str) or len(wrong) < 4 or wrong not in str(error.value), "input is not echoed"
             tried += 1
-    assert tried >= 8
+    assert tried >= 3
     check_ledger(bench.ledger, 0)
 
 
@@ -966,7 +1023,7 @@ def test_a_word_in_plain_text_is_not_taken_for_the_word_itself(bench: Bench, mak
     command = make()
     for field in command.__struct_fields__:
         value = getattr(command, field)
-        if KIND_BY_FIELD.get(field) == "enum" and value is not None:
+        if kind_of(command.NAME, field) == "enum" and value is not None:
             with pytest.raises(Invalid) as error:
                 bench.ledger.record(make(**{field: str(value)}), OFFICER)
             assert error.value.evidence["field"] == field
@@ -1002,6 +1059,7 @@ def test_every_command_is_in_the_tables_here() -> None:
         "values", "value", "expected_version", "statute", "content", "media_type", "transactions", "decisions",
         "retention_classes",
     }  # fmt: skip
+    known = known.union(*(module.OTHER_FIELDS for module in capabilities()))
     assert {field for make in ALL for field in make().__struct_fields__} <= known
 
 
@@ -1009,7 +1067,8 @@ def test_every_reason_of_refusal_is_tested() -> None:
     """Each class of the tree is the first argument of a `refused` somewhere here, or is tested where it arises."""
     elsewhere = {"IdempotencyMismatch", "SigningKeyState"}
     named: set[str] = set()
-    for node in ast.walk(ast.parse(Path(__file__).read_text())):
+    files = [Path(__file__), *Path(rules.__file__).parent.glob("test_*.py")]
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "refused":
             named.update(first.id for first in node.args[:1] if isinstance(first, ast.Name))
     assert {kind.__name__ for kind in subclasses(Refused)} == named | elsewhere
@@ -1017,13 +1076,14 @@ def test_every_reason_of_refusal_is_tested() -> None:
 
 def test_every_code_of_a_refusal_is_its_own_and_permanent() -> None:
     codes = sorted(kind.code for kind in subclasses(Refused))
-    assert codes == [
+    known = [code for module in capabilities() for code in module.CODES] + [
         "approver-missing", "case-unknown", "consent-exists", "consent-missing", "consent-not-live", "consent-unknown",
         "disclosure-exists", "disclosure-state", "disclosure-unknown", "entry-too-large", "erasure-undecided",
         "field-unknown", "fields-mismatch", "idempotency-mismatch", "invalid", "order-exists", "order-state",
         "order-unknown", "recipient-mismatch", "signing-key-state", "stale-version", "subject-exists",
         "subject-unknown", "token-expired", "token-wrong", "transaction-exists",
     ]  # fmt: skip
+    assert codes == sorted(known)
 
 
 def subclasses(kind: type) -> set[Any]:
@@ -1033,30 +1093,10 @@ def subclasses(kind: type) -> set[Any]:
 # --- races: both outcomes are lawful, a mixture is not -----------------------------------------------------------
 
 
-def race(ledger: Ledger, *commands: Command) -> list[LedgerError | None]:
-    """Carry out commands at once; return what each was refused for."""
-    barrier = threading.Barrier(len(commands))
-    results: list[LedgerError | None] = [None] * len(commands)
-
-    def run(number: int, command: Command) -> None:
-        barrier.wait(30)
-        try:
-            ledger.record(command, OFFICER)
-        except LedgerError as error:
-            results[number] = error
-
-    threads = [threading.Thread(target=run, args=each) for each in enumerate(commands)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    return results
-
-
 ROUNDS = 50
 
 
+@pytest.mark.rule("withdrawal-voids-authorization")
 def test_a_withdrawal_and_a_transmission_that_race_have_one_order(bench: Bench) -> None:
     outcomes = set()
     for number in range(ROUNDS):
@@ -1151,6 +1191,7 @@ def test_data_collected_by_another_process_after_an_erasure_is_kept(bench: Bench
     assert bench.ledger.open(receipt.index).values == {"email": "third"}  # type: ignore[attr-defined]
 
 
+@pytest.mark.rule("only-what-was-decided-is-erased")
 def test_a_decision_to_erase_says_nothing_of_data_collected_after_it_was_carried_out(bench: Bench) -> None:
     bench.given(register(), collect(), decide(), destroy(), collect(values={"email": "new"}))
     bench.when(destroy()).refused(ErasureUndecided, subject=MARI, retention_class="contract")
@@ -1158,6 +1199,7 @@ def test_a_decision_to_erase_says_nothing_of_data_collected_after_it_was_carried
     assert bench.ledger.open(bench.ledger.size() - 4).values == {"email": Withheld.ERASED}  # type: ignore[attr-defined]
 
 
+@pytest.mark.rule("correction-sees-the-last-version")
 def test_two_corrections_of_one_field_that_race_have_one_winner(bench: Bench) -> None:
     bench.given(register(), collect())
     version = 1
@@ -1169,6 +1211,7 @@ def test_two_corrections_of_one_field_that_race_have_one_winner(bench: Bench) ->
     check_ledger(bench.ledger, 22)
 
 
+@pytest.mark.rule("order-standing-decides")
 def test_an_order_that_is_executed_and_cancelled_at_once_is_one_of_them(bench: Bench) -> None:
     bench.given(register())
     for number in range(ROUNDS):

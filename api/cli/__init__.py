@@ -1,8 +1,10 @@
 """The command line `prooftrail`: wires the commands and says how the program ends.
 
-One file a capability: setup (init, new-id), keys (key, rotate-key), recording (register, record, commands), orders
-(record-order), people (state, lookup), history (history, replay), evidence (prove, index), audit (verify, checkpoint,
-rebuild), publish (export-log, receipt, audit), accuse, witness (witness, cosign), demo. A door knows no rules: it
+One file a capability: setup (init, new-id), keys (key, rotate-key), policy, recording (register, record, commands),
+orders (record-order), people (state, lookup), recipients (recipients, disclosures, obligations), marketing (may-send,
+campaign, suppression, imports), requests (requests, holds, quarantine, retention, answer, export), history (history,
+replay), explain, documents, registers, evidence (prove, index), audit (verify, checkpoint, rebuild), publish
+(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), demo. A door knows no rules: it
 builds commands, and shows what the ledger answers.
 """
 
@@ -22,16 +24,24 @@ from api.cli import (
     audit,
     copy,
     demo,
+    documents,
+    duties,
     evidence,
+    explain,
     history,
     keys,
+    marketing,
     orders,
     people,
+    policy,
     publish,
+    recipients,
     recording,
+    registers,
+    requests,
     setup,
     witness,
-)  # fmt: skip
+)
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
 
 _SIGN_OFF = """\
@@ -115,7 +125,8 @@ def _program(
 
 
 _CAPABILITIES = (
-    setup, keys, recording, orders, people, history, evidence, audit, publish, accuse, witness, copy, demo,
+    setup, keys, policy, recording, orders, people, recipients, marketing, requests, history, explain, documents,
+    registers, evidence, audit, publish, accuse, witness, copy, duties, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

@@ -23,19 +23,21 @@ from typing import Final
 import msgspec
 
 from api.demo import steps
-from api.demo.people import E_INVOICE, PARTNER_OFFERS, RECIPIENTS
+from api.demo.people import E_INVOICE, PARTNER_OFFERS, RECIPIENTS, Recipient
 from api.demo.steps import DisclosureHandle, OrderHandle, Step
 from ledger import Actor, Ledger, Receipt
 from ledger import commands as do
 from ledger.command import Command
-from ledger.errors import ConsentMissing, TokenExpired
+from ledger.errors import ConsentMissing, FieldsNotHeld, TokenExpired
 from ledger.events import ClassDecision, Transaction
+from ledger.policy import default_policy_text
 from ledger.vocabulary import (
     ActorId,
     CaseId,
     Channel,
     ClientId,
     ConsentId,
+    Country,
     DisclosureId,
     ErasureOutcome,
     IdentifierKind,
@@ -45,6 +47,7 @@ from ledger.vocabulary import (
     OrderChannel,
     OrderId,
     Purpose,
+    RecipientCategory,
     RecipientId,
     Reference,
     RetentionClass,
@@ -61,11 +64,13 @@ HANDS: Final = 8
 # Claims out of a contract: Tsiviilseadustiku üldosa seadus § 146(1).
 LIMITATION: Final = timedelta(days=3 * 365)
 
+RECIPIENTS_SINCE: Final = datetime(2020, 1, 1, tzinfo=UTC)
+
 _PURPOSES: Final[Mapping[str, Purpose]] = {
     PARTNER_OFFERS: Purpose.PARTNER_OFFERS,
     E_INVOICE: Purpose.E_INVOICE,
 }
-_CHECKED: Final[Mapping[str, Word]] = {"software": Word("signed-in"), "email": Word("not-checked")}
+_CHECKED: Final[Mapping[str, Word]] = {"software": Word("signed-in"), "email": Word("dkim-pass")}
 _STATEMENTS: Final = (
     "I did not give this order.",
     "The amount is not the one that I ordered.",
@@ -128,6 +133,10 @@ class Workload:
 
     def feed(self, story: Iterable[Step], progress: Callable[[int], None] = lambda done: None) -> Tally:
         """Carry out a story; `progress` is told how many steps are done. Raises what the first failing step raised."""
+        # The story is lived under the policy that comes with the program.
+        self._record(do.AdoptPolicy(text=default_policy_text()), self._officer, "policy")
+        for one in RECIPIENTS:
+            self._register(one)
         underway: deque[Future[None]] = deque()
         today = date.min
         last: dict[int, Future[None]] = {}
@@ -147,6 +156,18 @@ class Workload:
                 future.result()
         progress(self.tally.steps)
         return self.tally
+
+    def _register(self, recipient: Recipient) -> None:
+        operator = recipient.purpose == E_INVOICE
+        command = do.RegisterRecipient(
+            recipient_id=self._recipients[recipient.handle],
+            category=RecipientCategory.E_INVOICE if operator else RecipientCategory.OTHER,
+            country=Country("EE"),
+            valid_from=RECIPIENTS_SINCE,
+            contract=Reference(f"contract-{recipient.handle}") if operator else None,
+            name=recipient.name,
+        )
+        self._record(command, self._officer, f"recipient:{recipient.handle}")
 
     def _take(self, number: int, step: Step, before: Future[None] | None) -> None:
         """Carry out one step at its time, after the one of the same person before it."""
@@ -186,6 +207,7 @@ class Workload:
             expected_version=self._versions[step.person, field],
             channel=Channel(step.channel),
             valid_from=datetime.combine(step.valid_from, time(), UTC),
+            evidence=Reference(f"document-{number}"),
         )
         self._versions[step.person, field] = self._record(command, self._person(step)).index
 
@@ -230,6 +252,7 @@ class Workload:
             disclosure_id=disclosure_id,
             subject_id=subject_id,
             token_sha256=Sha256Hex(hashlib.sha256(token.encode()).hexdigest()),
+            recipient_id=self._recipients[step.recipient],
         )
         try:
             self._record(authorize, self._service)
@@ -250,7 +273,7 @@ class Workload:
         )
         try:
             self._record(command, self._service)
-        except (ConsentMissing, TokenExpired):
+        except (ConsentMissing, TokenExpired, FieldsNotHeld):
             # Withdrawn on the way; or the office closed in between, and the authorization lived only minutes.
             self._count(voided=1)
 
@@ -370,6 +393,7 @@ class Workload:
             basis=LegalBasis.CONTRACT,
             source=source,
             source_reference=None if source is SourceKind.SUBJECT else Reference("register.example.com/addresses"),
+            retrieved_at=None if source is SourceKind.SUBJECT else self._clock(),
             values={_word(one.field): one.value for one in values},
         )
         index = self._record(command, self._service).index
@@ -392,4 +416,5 @@ class Workload:
 
 
 def _word(field: str) -> str:
-    return field.replace("_", "-")
+    # What the policy calls it.
+    return "address" if field == "postal_address" else field.replace("_", "-")

@@ -1,14 +1,55 @@
 """The commands, one file a capability. Importing this package registers them all by NAME."""
 
+from ledger.commands.accuracy import (
+    AttachStatement,
+    LiftRestriction,
+    NotifyAddress,
+    ProposeCorrection,
+    RejectCorrection,
+    RestrictProcessing,
+)
+from ledger.commands.breach import (
+    AssessBreach,
+    CloseBreach,
+    ConfirmBreach,
+    NotifyAuthority,
+    NotifySubjects,
+    SuspectBreach,
+)
 from ledger.commands.consent import GiveConsent, WithdrawConsent
 from ledger.commands.disclosure import (
     AuthorizeDisclosure,
+    FailDisclosure,
+    NotifyRecipient,
     RefuseDisclosure,
     RequestDisclosure,
     TransmitDisclosure,
     VoidDisclosure,
 )
+from ledger.commands.document import AcceptTerms, PresentDocument, PublishDocument
+from ledger.commands.employee import (
+    AcknowledgeConfidentiality,
+    LapseAcknowledgement,
+    OffboardEmployee,
+    OnboardEmployee,
+    ReportViolation,
+    ResolveViolation,
+)
 from ledger.commands.erasure import DecideErasure, DestroyKeys
+from ledger.commands.hold import PlaceHold, ReleaseHold, ReviewHold
+from ledger.commands.mandate import GiveMandate, RevokeMandate
+from ledger.commands.marketing import (
+    ClassifyContact,
+    GiveMarketingConsent,
+    ObjectToMarketing,
+    PlanCampaign,
+    RecordSale,
+    ReserveOffer,
+    SendOffer,
+    SuppressOffer,
+    WithdrawMarketingConsent,
+)
+from ledger.commands.merge import MergeSubjects, UnmergeSubjects
 from ledger.commands.order import (
     AmendOrder,
     CancelOrder,
@@ -16,30 +57,120 @@ from ledger.commands.order import (
     DisputeOrder,
     ExecuteOrder,
     RecordOrder,
+    RejectOrder,
+    ReleaseOrder,
     ResolveDispute,
+    UseOrder,
 )
 from ledger.commands.personal_data import CollectData, CorrectData
+from ledger.commands.policy import AdoptPolicy
+from ledger.commands.recipient import EndRecipient, RegisterRecipient, SendToProcessor
+from ledger.commands.request import (
+    DeliverAnswer,
+    ExtendDeadline,
+    ForwardRequest,
+    FulfilRequest,
+    MissDeadline,
+    ReceiveRequest,
+    RefuseRequest,
+    VerifyIdentity,
+)
+from ledger.commands.retention import EndRelationship, ExpireRetention, ResumeRelationship
+from ledger.commands.source import (
+    ImportBatch,
+    ImportRecord,
+    InformSubject,
+    RecordGuarantee,
+    RegisterSource,
+    RevokeGuarantee,
+)
 from ledger.commands.subject import LinkIdentifier, RegisterSubject
+from ledger.commands.use import AssessPurposeChange, UseData
 
 __all__ = [
+    "AcceptTerms",
+    "AcknowledgeConfidentiality",
+    "AdoptPolicy",
     "AmendOrder",
+    "AssessBreach",
+    "AssessPurposeChange",
+    "AttachStatement",
     "AuthorizeDisclosure",
     "CancelOrder",
+    "ClassifyContact",
+    "CloseBreach",
     "CollectData",
+    "ConfirmBreach",
     "ConfirmOrder",
     "CorrectData",
     "DecideErasure",
+    "DeliverAnswer",
     "DestroyKeys",
     "DisputeOrder",
+    "EndRecipient",
+    "EndRelationship",
     "ExecuteOrder",
+    "ExpireRetention",
+    "ExtendDeadline",
+    "FailDisclosure",
+    "ForwardRequest",
+    "FulfilRequest",
     "GiveConsent",
+    "GiveMandate",
+    "GiveMarketingConsent",
+    "ImportBatch",
+    "ImportRecord",
+    "InformSubject",
+    "LapseAcknowledgement",
+    "LiftRestriction",
     "LinkIdentifier",
+    "MergeSubjects",
+    "MissDeadline",
+    "NotifyAddress",
+    "NotifyAuthority",
+    "NotifyRecipient",
+    "NotifySubjects",
+    "ObjectToMarketing",
+    "OffboardEmployee",
+    "OnboardEmployee",
+    "PlaceHold",
+    "PlanCampaign",
+    "PresentDocument",
+    "ProposeCorrection",
+    "PublishDocument",
+    "ReceiveRequest",
+    "RecordGuarantee",
     "RecordOrder",
+    "RecordSale",
     "RefuseDisclosure",
+    "RefuseRequest",
+    "RegisterRecipient",
+    "RegisterSource",
     "RegisterSubject",
+    "RejectCorrection",
+    "RejectOrder",
+    "ReleaseHold",
+    "ReleaseOrder",
+    "ReportViolation",
     "RequestDisclosure",
+    "ReserveOffer",
     "ResolveDispute",
+    "ResolveViolation",
+    "RestrictProcessing",
+    "ResumeRelationship",
+    "ReviewHold",
+    "RevokeGuarantee",
+    "RevokeMandate",
+    "SendOffer",
+    "SendToProcessor",
+    "SuppressOffer",
+    "SuspectBreach",
     "TransmitDisclosure",
+    "UnmergeSubjects",
+    "UseData",
+    "UseOrder",
+    "VerifyIdentity",
     "VoidDisclosure",
     "WithdrawConsent",
+    "WithdrawMarketingConsent",
 ]

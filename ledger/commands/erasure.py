@@ -6,14 +6,49 @@ at the next start if it was interrupted. Entries stay: they never held personal 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
-from ledger.errors import ErasureUndecided, Invalid
-from ledger.events import ClassDecision, ErasureDecided, KeyDestroyed, PersonalDataErased
-from ledger.state.subject import registered, registration
-from ledger.vocabulary import ErasureOutcome, KeyId, RetentionClass, SubjectId, key_tag, subject_tag
+from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
+from ledger.errors import ErasureUndecided, Invalid, KeptByLaw, SubjectUnknown, SuppressionStays, UnderHold
+from ledger.events import ClassDecision, ErasureDecided, ErasureDeferred, KeyDestroyed, PersonalDataErased
+from ledger.rule import rule
+from ledger.state.erasure import destruction, open_decisions
+from ledger.state.hold import hold_on, open_holds
+from ledger.state.policy import policies
+from ledger.state.retention import check_not_kept_by_law, everything
+from ledger.state.subject import registered
+from ledger.vocabulary import ErasureOutcome, HoldId, RetentionClass, SubjectId, Word, subject_tag
+
+LAW_KEEPS = rule(
+    "law-keeps",
+    clause="erasure",
+    promise="What the law requires to keep is not erased before its period is over",
+    source="GDPR Art. 17(3)(b); Raamatupidamise seadus § 12",
+    refusals=(KeptByLaw,),
+)
+HOLD_DEFERS = rule(
+    "hold-defers-erasure",
+    clause="erasure",
+    promise="A hold defers the erasure of what it covers, and the deferral is recorded",
+    source="GDPR Art. 17(3)(e)",
+    refusals=(UnderHold,),
+)
+
+DECIDED_WITH_GROUND = rule(
+    "erasure-is-decided-per-class",
+    clause="erasure",
+    promise="An erasure is decided for each retention class; what is kept has a ground and an end",
+    source="GDPR Art. 12(4), 17(3)",
+    refusals=(SubjectUnknown, Invalid),
+)
+ONLY_WHAT_WAS_DECIDED = rule(
+    "only-what-was-decided-is-erased",
+    clause="erasure",
+    promise="Keys are destroyed only of classes that were decided to be erased, and each decision is used once",
+    source="GDPR Art. 17(1)",
+    refusals=(ErasureUndecided, Invalid),
+)
 
 
 @command
@@ -21,11 +56,13 @@ class DecideErasure(Command, frozen=True):
     """Record for each retention class whether it is erased or kept, on which ground, and until when."""
 
     NAME: ClassVar[str] = "decide-erasure"
+    RECORDS = (ErasureDecided,)
+    RULES = (DECIDED_WITH_GROUND, LAW_KEEPS)
     subject_id: SubjectId
     decisions: tuple[ClassDecision, ...]
 
     def boundary(self) -> Boundary:
-        return registration(self.subject_id)
+        return (*everything(self.subject_id), *policies())
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         registered(past, self.subject_id)
@@ -33,11 +70,16 @@ class DecideErasure(Command, frozen=True):
         if not classes or len(set(classes)) != len(classes):
             raise Invalid("decisions", "decides at least one retention class, each once")
         for decision in self.decisions:
+            # GDPR Art. 21(3): an objection to offers outlives the data, as a keyed digest that says nothing else.
+            if decision.retention_class is RetentionClass.SUPPRESSION and decision.outcome is ErasureOutcome.ERASED:
+                raise SuppressionStays(subject=self.subject_id)
             # GDPR Art. 12(4), 17(3): what is kept is kept for a reason that can be told, and not for ever.
             if (decision.outcome is ErasureOutcome.KEPT) != (decision.until is not None):
                 raise Invalid("decisions", "says until when what is kept is kept, and only there")
             if decision.until is not None and decision.until <= context.now:
                 raise Invalid("decisions", "keeps until a moment that is past")
+        erased = [d.retention_class for d in self.decisions if d.outcome is ErasureOutcome.ERASED]
+        check_not_kept_by_law(past, self.subject_id, erased, context.now)
         return [
             Fact(ErasureDecided(subject_id=self.subject_id, decisions=self.decisions), [subject_tag(self.subject_id)])
         ]
@@ -48,57 +90,36 @@ class DestroyKeys(Command, frozen=True):
     """Erase the classes that were decided to be erased: the keys of all of them, or of those named."""
 
     NAME: ClassVar[str] = "destroy-keys"
+    RECORDS = (KeyDestroyed, PersonalDataErased)
+    KEEPS = (ErasureDeferred,)
+    RULES = (ONLY_WHAT_WAS_DECIDED, LAW_KEEPS, HOLD_DEFERS)
     subject_id: SubjectId
     retention_classes: tuple[RetentionClass, ...]
 
     def boundary(self) -> Boundary:
         # Everything about the subject: whatever is recorded meanwhile may be sealed under a key that is not listed yet.
-        return (selector(tags=[subject_tag(self.subject_id)]),)
+        return (*everything(self.subject_id), *policies())
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         registered(past, self.subject_id)
         if not self.retention_classes:
             raise Invalid("retention_classes", "names at least one")
-        decided = _open_decisions(past)
+        decided = open_decisions(past)
         for retention_class in self.retention_classes:
             if decided.get(retention_class) is not ErasureOutcome.ERASED:
                 raise ErasureUndecided(subject=self.subject_id, retention_class=retention_class)
-        tag = subject_tag(self.subject_id)
-        facts = [
-            Fact(
-                KeyDestroyed(subject_id=self.subject_id, key_id=key_id, retention_class=retention_class),
-                [tag, key_tag(key_id)],
-            )
-            for key_id, retention_class in self._keys(past, context).items()
-            if retention_class in self.retention_classes
-        ]
-        classes = tuple(sorted(set(self.retention_classes)))
-        erased = PersonalDataErased(subject_id=self.subject_id, retention_classes=classes, keys=len(facts))
-        return [*facts, Fact(erased, [tag])]
+        # An order may have been booked since it was decided.
+        check_not_kept_by_law(past, self.subject_id, self.retention_classes, context.now)
+        holds = open_holds(past, self.subject_id)
+        held = {name: hold_id for name in sorted(set(self.retention_classes)) if (hold_id := hold_on(holds, name))}
+        if held:
+            raise self._deferred(held)
+        return destruction(past, context, self.subject_id, self.retention_classes)
 
-    def _keys(self, past: Past, context: Context) -> dict[KeyId, RetentionClass]:
-        """Return the keys that are here, and those that the log names: one that is lost may come back from a backup."""
-        keys = {key.id: key.scope.retention_class for key in context.keys_of(self.subject_id)}
-        for recorded in past.all:
-            event = recorded.event
-            # An event may be of somebody else's dispute about this subject's order: then the key is not ours.
-            if event.retention is None or getattr(event, "subject_id", None) != self.subject_id:
-                continue
-            for tag in recorded.tags:
-                if tag.startswith("key:"):
-                    keys[KeyId(tag.removeprefix("key:"))] = event.retention
-        for destroyed in past.of(KeyDestroyed):
-            keys.pop(destroyed.key_id, None)
-        return keys
-
-
-def _open_decisions(past: Past) -> dict[RetentionClass, ErasureOutcome]:
-    """Return what is decided and not carried out: a decision says nothing of data collected after its erasure."""
-    decided: dict[RetentionClass, ErasureOutcome] = {}
-    for recorded in past.all:
-        match recorded.event:
-            case ErasureDecided(decisions=decisions):
-                decided |= {decision.retention_class: decision.outcome for decision in decisions}
-            case PersonalDataErased(retention_classes=erased):
-                decided = {name: outcome for name, outcome in decided.items() if name not in erased}
-    return decided
+    def _deferred(self, held: Mapping[RetentionClass, HoldId]) -> KeptRefusal:
+        retention_class, hold_id = next(iter(held.items()))
+        refusal = UnderHold(hold=hold_id, retention_class=retention_class)
+        event = ErasureDeferred(
+            subject_id=self.subject_id, retention_classes=tuple(held), hold_id=hold_id, reason=Word(refusal.code)
+        )
+        return KeptRefusal(refusal, Fact(event, [subject_tag(self.subject_id)]))

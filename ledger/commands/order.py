@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import CaseUnknown, Invalid, OrderExists, OrderState, TransactionExists
+from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
+from ledger.errors import (
+    CaseUnknown,
+    DocumentNotInForce,
+    IdempotencyMismatch,
+    Invalid,
+    OrderExists,
+    OrderState,
+    OrderUnknown,
+    SubjectUnknown,
+    TransactionExists,
+    UseNotNamed,
+)
 from ledger.events import (
     DisputeResolved,
     OrderAmended,
@@ -15,18 +26,33 @@ from ledger.events import (
     OrderConfirmed,
     OrderDisputed,
     OrderExecuted,
+    OrderQuarantined,
     OrderRecorded,
+    OrderRejected,
+    OrderReleased,
+    OrderUsed,
+    OrderUseDenied,
+    PolicyAdopted,
     Transaction,
 )
+from ledger.policy import OrderUse, parse_policy
+from ledger.rule import rule
+from ledger.state.document import in_force, publications
+from ledger.state.mandate import mandate_of, mandates, names_people
 from ledger.state.order import Order, Standing, history, order
+from ledger.state.policy import policies, policy
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
+    TERMS_NOT_STATED,
     CaseId,
     Channel,
     ClientId,
+    DocumentKind,
+    IdentityCheck,
     MediaType,
     OrderChannel,
     OrderId,
+    Quarantine,
     Reference,
     RetentionClass,
     SubjectId,
@@ -40,12 +66,80 @@ from ledger.vocabulary import (
 
 MAX_FILE_NAME = 255
 
+EXACT_BYTES = rule(
+    "order-is-kept-to-the-byte",
+    clause="11",
+    promise="The bytes of an order are kept exactly, within the limit, of a person who is registered",
+    source="Principles, clause 11",
+    refusals=(SubjectUnknown, Invalid),
+)
+ONE_ORDER = rule(
+    "order-is-recorded-once",
+    clause="11",
+    promise="The same order twice is one order, for ever",
+    source="Principles, clause 11",
+    refusals=(OrderExists,),
+)
+TERMS_OF_THE_DAY = rule(
+    "order-names-terms-in-force",
+    clause="3",
+    promise="An order records the terms that were in force when it was received",
+    source="Principles, clause 3",
+    refusals=(DocumentNotInForce,),
+)
+STANDING_DECIDES = rule(
+    "order-standing-decides",
+    clause="11",
+    promise="Where an order stands decides what may follow: what was cancelled is not executed, nor the reverse",
+    source="Principles, clause 11",
+    refusals=(OrderUnknown, OrderState),
+)
+TRANSACTION_ONCE = rule(
+    "transaction-is-linked-once",
+    clause="11",
+    promise="A transaction is linked to an order once, so that the chain can be walked both ways",
+    source="Principles, clause 11",
+    refusals=(TransactionExists, Invalid),
+)
+CASE_IS_OPEN = rule(
+    "only-an-open-case-is-resolved",
+    clause="11",
+    promise="A dispute is opened whatever the order's standing, and only a case that is open is resolved",
+    source="Principles, clause 11",
+    refusals=(CaseUnknown, OrderState),
+)
+
+
+SAME_ORDER = rule(
+    "same-order-is-one",
+    clause="11",
+    promise="The same order twice, by idempotency key or Message-ID, is one order for ever",
+    source="Principles, clause 11",
+    refusals=(OrderExists, IdempotencyMismatch),
+)
+QUARANTINED = rule(
+    "unverified-sender-waits",
+    clause="11",
+    promise="An order by e-mail of an unverified sender, or of one whom the client never named, waits until decided",
+    source="Principles, clause 11",
+    refusals=(OrderState,),
+)
+NAMED_USE = rule(
+    "use-is-named",
+    clause="11",
+    promise="A recorded order is used for a purpose that the policy of its day names, or the denial is recorded",
+    source="Principles, clause 11; GDPR Art. 5(1)(b)",
+    refusals=(UseNotNamed,),
+)
+
 
 @command
 class RecordOrder(Command, frozen=True):
     """Record an order as it came: the bytes unchanged, who for, when received, and how the sender was checked."""
 
     NAME: ClassVar[str] = "record-order"
+    RECORDS = (OrderRecorded, OrderQuarantined)
+    RULES = (EXACT_BYTES, ONE_ORDER, SAME_ORDER, TERMS_OF_THE_DAY, QUARANTINED)
     order_id: OrderId
     client_id: ClientId
     subject_id: SubjectId
@@ -59,7 +153,13 @@ class RecordOrder(Command, frozen=True):
     file_name: str | None = None
 
     def boundary(self) -> Boundary:
-        return (*registration(self.subject_id), *history(self.order_id))
+        return (
+            *registration(self.subject_id),
+            *history(self.order_id),
+            *publications(DocumentKind.TERMS),
+            *mandates(self.client_id),
+            *policies(),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -75,15 +175,133 @@ class RecordOrder(Command, frozen=True):
             channel=self.channel,
             media_type=self.media_type,
             size_bytes=len(self.content),
-            terms_version=self.terms_version,
+            terms_version=self._terms(past),
             received_at=self.received_at,
             claimed_at=self.claimed_at,
             authentication=self.authentication,
+            mandate_id=mandate_of(past, self.client_id, self.subject_id, self.received_at),
             content=self.content,
             file_name=self.file_name,
         )
         tags = [order_tag(self.order_id), client_tag(self.client_id), subject_tag(self.subject_id)]
-        return [Fact(event, tags, scope(subject, RetentionClass.ORDER))]
+        recorded = Fact(event, tags, scope(subject, RetentionClass.ORDER))
+        reason = self._waits(past, event)
+        if reason is None:
+            return [recorded]
+        waits = OrderQuarantined(
+            order_id=self.order_id, client_id=self.client_id, subject_id=self.subject_id, reason=reason
+        )
+        return [recorded, Fact(waits, tags)]
+
+    def _waits(self, past: Past, event: OrderRecorded) -> Quarantine | None:
+        """Return why the order waits until somebody decides, None when it does not."""
+        rules = policy(past)
+        if rules is None:
+            return None
+        if self.channel is OrderChannel.EMAIL and self.authentication not in rules.verified_senders:
+            return Quarantine.UNVERIFIED
+        if event.mandate_id is None and names_people(past, self.client_id):
+            return Quarantine.NO_MANDATE
+        return None
+
+    def _terms(self, past: Past) -> Reference:
+        """Return the terms in force at receipt, once any are published. Raises DocumentNotInForce for others."""
+        known = in_force(past, DocumentKind.TERMS, self.received_at)
+        if known is None or known == self.terms_version:
+            return self.terms_version
+        if self.terms_version == TERMS_NOT_STATED:
+            return known
+        raise DocumentNotInForce(kind=DocumentKind.TERMS, version=self.terms_version, in_force=known)
+
+
+class _Decision(Command, frozen=True):
+    """A step of an order that its own history decides."""
+
+    order_id: OrderId
+
+    def boundary(self) -> Boundary:
+        return history(self.order_id)
+
+
+@command
+class ReleaseOrder(_Decision, frozen=True):
+    """Take an order out of quarantine: the sender was verified afterwards, in this way and on this evidence."""
+
+    NAME: ClassVar[str] = "release-order"
+    RECORDS = (OrderReleased,)
+    RULES = (QUARANTINED,)
+    verification: IdentityCheck
+    evidence: Reference
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = order(past, self.order_id)
+        found.needs(Standing.QUARANTINED, wanted="released")
+        event = OrderReleased(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=found.recorded.subject_id,
+            verification=self.verification,
+            evidence=self.evidence,
+        )
+        return [Fact(event, _tags(found))]
+
+
+@command
+class RejectOrder(_Decision, frozen=True):
+    """Say no to an order that was not carried out, in quarantine or not; its record stays."""
+
+    NAME: ClassVar[str] = "reject-order"
+    RECORDS = (OrderRejected,)
+    RULES = (QUARANTINED,)
+    channel: Channel
+    reason: Word
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = order(past, self.order_id)
+        found.needs(Standing.QUARANTINED, Standing.OPEN, wanted="rejected")
+        event = OrderRejected(
+            order_id=self.order_id,
+            client_id=found.recorded.client_id,
+            subject_id=found.recorded.subject_id,
+            channel=self.channel,
+            reason=self.reason,
+        )
+        return [Fact(event, _tags(found))]
+
+
+@command
+class UseOrder(_Decision, frozen=True):
+    """Ask to use a recorded order: for proof, to reproduce it, or for what else the policy of its day names."""
+
+    NAME: ClassVar[str] = "use-order"
+    RECORDS = (OrderUsed,)
+    KEEPS = (OrderUseDenied,)
+    RULES = (NAMED_USE,)
+    use: Word
+
+    def boundary(self) -> Boundary:
+        return (*history(self.order_id), *policies())
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        found = order(past, self.order_id)
+        recorded = found.recorded
+        if self.use in _uses_of_day(past, found):
+            used = OrderUsed(
+                order_id=self.order_id,
+                client_id=recorded.client_id,
+                subject_id=recorded.subject_id,
+                use=self.use,
+            )
+            return [Fact(used, _tags(found))]
+        refusal = UseNotNamed(order=self.order_id, use=self.use)
+        denied = OrderUseDenied(
+            order_id=self.order_id,
+            client_id=recorded.client_id,
+            subject_id=recorded.subject_id,
+            use=self.use,
+            reason=Word(refusal.code),
+        )
+        raise KeptRefusal(refusal, Fact(denied, _tags(found)))
 
 
 @command
@@ -91,6 +309,8 @@ class AmendOrder(Command, frozen=True):
     """Record a change to an order that is still open, again as exact bytes; the first ones stay."""
 
     NAME: ClassVar[str] = "amend-order"
+    RECORDS = (OrderAmended,)
+    RULES = (EXACT_BYTES, STANDING_DECIDES)
     order_id: OrderId
     subject_id: SubjectId
     channel: Channel
@@ -129,6 +349,8 @@ class CancelOrder(Command, frozen=True):
     """Cancel an order that was not carried out yet."""
 
     NAME: ClassVar[str] = "cancel-order"
+    RECORDS = (OrderCancelled,)
+    RULES = (STANDING_DECIDES,)
     order_id: OrderId
     channel: Channel
     reason: Word
@@ -138,7 +360,7 @@ class CancelOrder(Command, frozen=True):
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         found = order(past, self.order_id)
-        found.needs(Standing.OPEN, wanted="cancelled")
+        found.needs(Standing.OPEN, Standing.QUARANTINED, wanted="cancelled")
         event = OrderCancelled(
             order_id=self.order_id,
             client_id=found.recorded.client_id,
@@ -154,6 +376,8 @@ class ExecuteOrder(Command, frozen=True):
     """Link the transactions by which an order was carried out; more may follow until it is confirmed."""
 
     NAME: ClassVar[str] = "execute-order"
+    RECORDS = (OrderExecuted,)
+    RULES = (STANDING_DECIDES, TRANSACTION_ONCE)
     order_id: OrderId
     transactions: tuple[Transaction, ...]
 
@@ -183,6 +407,8 @@ class ConfirmOrder(Command, frozen=True):
     """Record that the client was told, or agreed, that the order is carried out."""
 
     NAME: ClassVar[str] = "confirm-order"
+    RECORDS = (OrderConfirmed,)
+    RULES = (STANDING_DECIDES,)
     order_id: OrderId
     channel: Channel
 
@@ -206,6 +432,8 @@ class DisputeOrder(Command, frozen=True):
     """Open a case about an order, whatever its standing: also that something was not done is disputed."""
 
     NAME: ClassVar[str] = "dispute-order"
+    RECORDS = (OrderDisputed,)
+    RULES = (CASE_IS_OPEN, STANDING_DECIDES)
     order_id: OrderId
     subject_id: SubjectId
     case_id: CaseId
@@ -242,6 +470,8 @@ class ResolveDispute(Command, frozen=True):
     """Close a case with its outcome."""
 
     NAME: ClassVar[str] = "resolve-dispute"
+    RECORDS = (DisputeResolved,)
+    RULES = (CASE_IS_OPEN, STANDING_DECIDES)
     order_id: OrderId
     subject_id: SubjectId
     case_id: CaseId
@@ -271,6 +501,15 @@ class ResolveDispute(Command, frozen=True):
                 scope(subject, RetentionClass.ORDER),
             )
         ]
+
+
+def _uses_of_day(past: Past, found: Order) -> Collection[Word]:
+    """Return what the policy in force when the order was recorded names; before any policy, what recording is for."""
+    uses: Collection[Word] = [Word(use) for use in OrderUse]
+    for entry in past.all:
+        if isinstance(entry.event, PolicyAdopted) and entry.index < found.index:
+            uses = parse_policy(entry.event.text).order_uses
+    return uses
 
 
 def _check_content(content: bytes, file_name: str | None, context: Context) -> None:

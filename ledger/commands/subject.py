@@ -6,12 +6,28 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import Invalid, SubjectExists
+from ledger.errors import Invalid, SubjectExists, SubjectUnknown
 from ledger.events import IdentifierLinked, SubjectRegistered
+from ledger.rule import rule
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import ClientId, IdentifierKind, RetentionClass, SubjectId, SubjectRole, client_tag, subject_tag
 
 MAX_IDENTIFIER = 320  # the longest e-mail address: RFC 5321 §4.5.3.1
+
+REGISTERED_ONCE = rule(
+    "subject-is-registered-once",
+    clause="0",
+    promise="A person has one record, in one role: the company's own, or that of the client whose person it is",
+    source="GDPR Art. 4(7), 4(8)",
+    refusals=(SubjectExists, Invalid),
+)
+IDENTIFIERS_SEALED = rule(
+    "identifiers-are-sealed",
+    clause="0",
+    promise="An e-mail address, phone number or personal code never stands in an entry, only sealed beside it",
+    source="GDPR Art. 5(1)(c), 25",
+    refusals=(SubjectUnknown, Invalid),
+)
 
 
 @command
@@ -19,6 +35,8 @@ class RegisterSubject(Command, frozen=True):
     """Open the record of a person, in the controller's role or as a client's own person (processor)."""
 
     NAME: ClassVar[str] = "register-subject"
+    RECORDS = (SubjectRegistered,)
+    RULES = (REGISTERED_ONCE,)
     subject_id: SubjectId
     role: SubjectRole = SubjectRole.CONTROLLER
     client_id: ClientId | None = None
@@ -40,6 +58,8 @@ class LinkIdentifier(Command, frozen=True):
     """Say by which e-mail address, phone number or personal code a subject is known. Several may share one."""
 
     NAME: ClassVar[str] = "link-identifier"
+    RECORDS = (IdentifierLinked,)
+    RULES = (IDENTIFIERS_SEALED,)
     subject_id: SubjectId
     kind: IdentifierKind
     value: str

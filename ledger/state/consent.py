@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ledger.command import Boundary, Past, selector
-from ledger.events import ConsentGiven, ConsentWithdrawn
+from ledger.events import ConsentGiven, ConsentWithdrawn, SubjectsMerged, SubjectsUnmerged
+from ledger.state.merge import stances
 from ledger.vocabulary import ConsentId, Purpose, RecipientId, SubjectId, Word, subject_tag
 
 
 def consents(subject_id: SubjectId) -> Boundary:
-    """The boundary of `live_consents`."""
-    return (selector(ConsentGiven, ConsentWithdrawn, tags=[subject_tag(subject_id)]),)
+    """The boundary of `live_consents` and `permission`."""
+    return (selector(ConsentGiven, ConsentWithdrawn, SubjectsMerged, SubjectsUnmerged, tags=[subject_tag(subject_id)]),)
 
 
 def live_consents(past: Past, subject_id: SubjectId) -> dict[ConsentId, ConsentGiven]:
@@ -34,7 +35,13 @@ def still_permits(past: Past, consent_id: ConsentId | None, subject_id: SubjectI
 def permission(
     past: Past, subject_id: SubjectId, *, recipient_id: RecipientId, purpose: Purpose, fields: Collection[Word]
 ) -> ConsentGiven | None:
-    """Return a live consent for exactly this recipient and purpose that names every one of `fields`, or None."""
+    """Return a live consent for exactly this recipient and purpose that names every one of `fields`, or None.
+
+    While records are merged, what the person withdrew on another of them withdraws it here.
+    """
+    for no in stances(past, subject_id).withdrawn:
+        if no.subject_id != subject_id and (no.recipient_id, no.purpose) == (recipient_id, purpose):
+            return None
     for consent in live_consents(past, subject_id).values():
         if (consent.recipient_id, consent.purpose) == (recipient_id, purpose) and set(fields) <= set(consent.fields):
             return consent

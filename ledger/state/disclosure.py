@@ -1,4 +1,4 @@
-"""How far a disclosure has come: requested → authorized → transmitted, or refused, or voided."""
+"""How far a disclosure has come: requested → authorized → transmitted, or refused, failed, voided."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from ledger.command import Boundary, Past, selector
 from ledger.errors import DisclosureState, DisclosureUnknown
 from ledger.events import (
     DisclosureAuthorized,
+    DisclosureFailed,
     DisclosureRefused,
     DisclosureRequested,
     DisclosureTransmitted,
     DisclosureVoided,
     Event,
 )
-from ledger.vocabulary import DisclosureId, SubjectId, disclosure_tag
+from ledger.vocabulary import DisclosureId, SubjectId, Word, disclosure_tag
 
 
 class Stage(StrEnum):
@@ -24,6 +25,7 @@ class Stage(StrEnum):
     AUTHORIZED = "authorized"
     REFUSED = "refused"
     TRANSMITTED = "transmitted"
+    FAILED = "failed"
     VOIDED = "voided"
 
 
@@ -31,6 +33,7 @@ _STAGES: dict[type[Event], Stage] = {
     DisclosureAuthorized: Stage.AUTHORIZED,
     DisclosureRefused: Stage.REFUSED,
     DisclosureTransmitted: Stage.TRANSMITTED,
+    DisclosureFailed: Stage.FAILED,
     DisclosureVoided: Stage.VOIDED,
 }
 
@@ -40,10 +43,17 @@ class Disclosure(msgspec.Struct, frozen=True):
     request: DisclosureRequested
     authorization: DisclosureAuthorized | None
 
-    def needs(self, stage: Stage) -> None:
-        """Raise DisclosureState unless the disclosure is at `stage`."""
-        if self.stage is not stage:
-            raise DisclosureState(disclosure=self.request.disclosure_id, state=self.stage, needed=stage)
+    @property
+    def fields(self) -> tuple[Word, ...]:
+        """What may be transmitted: what was authorized, which may be less than was asked for."""
+        narrowed = self.authorization.fields if self.authorization is not None else None
+        return self.request.fields if narrowed is None else narrowed
+
+    def needs(self, *stages: Stage) -> None:
+        """Raise DisclosureState unless the disclosure is at one of `stages`."""
+        if self.stage not in stages:
+            needed = " or ".join(stages)
+            raise DisclosureState(disclosure=self.request.disclosure_id, state=self.stage, needed=needed)
 
 
 def steps(disclosure_id: DisclosureId) -> Boundary:

@@ -15,19 +15,27 @@ from ledger.events import (
     OrderConfirmed,
     OrderDisputed,
     OrderExecuted,
+    OrderQuarantined,
     OrderRecorded,
+    OrderRejected,
+    OrderReleased,
 )
 from ledger.vocabulary import CaseId, OrderId, Reference, order_tag
 
 
 class Standing(StrEnum):
+    QUARANTINED = "quarantined"
     OPEN = "open"
     EXECUTED = "executed"
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
+    REJECTED = "rejected"
 
 
 class Order(msgspec.Struct, frozen=True):
+    """`index` is where it was recorded."""
+
+    index: int
     recorded: OrderRecorded
     standing: Standing
     transactions: frozenset[Reference]
@@ -44,6 +52,9 @@ def history(order_id: OrderId) -> Boundary:
     return (
         selector(
             OrderRecorded,
+            OrderQuarantined,
+            OrderReleased,
+            OrderRejected,
             OrderAmended,
             OrderCancelled,
             OrderExecuted,
@@ -57,14 +68,22 @@ def history(order_id: OrderId) -> Boundary:
 
 def order(past: Past, order_id: OrderId) -> Order:
     """Return the order. Raises OrderUnknown."""
-    recorded = past.last(OrderRecorded)
-    if recorded is None:
+    first = next((entry for entry in past.all if isinstance(entry.event, OrderRecorded)), None)
+    if first is None:
         raise OrderUnknown(order=order_id)
+    recorded = first.event
+    assert isinstance(recorded, OrderRecorded)
     standing = Standing.OPEN
     transactions: set[Reference] = set()
     disputes: set[CaseId] = set()
     for entry in past.all:
         match entry.event:
+            case OrderQuarantined():
+                standing = Standing.QUARANTINED
+            case OrderReleased():
+                standing = Standing.OPEN
+            case OrderRejected():
+                standing = Standing.REJECTED
             case OrderCancelled():
                 standing = Standing.CANCELLED
             case OrderExecuted(transactions=done):
@@ -76,4 +95,4 @@ def order(past: Past, order_id: OrderId) -> Order:
                 disputes.add(case)
             case DisputeResolved(case_id=case):
                 disputes.discard(case)
-    return Order(recorded, standing, frozenset(transactions), frozenset(disputes))
+    return Order(first.index, recorded, standing, frozenset(transactions), frozenset(disputes))

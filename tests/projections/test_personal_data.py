@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ledger.commands import CorrectData, LinkIdentifier
 from ledger.errors import Invalid, StorageError, SubjectUnknown
+from ledger.identifiers import normal_form
 from ledger.vocabulary import (
     Channel,
     IdentifierKind,
@@ -25,7 +26,6 @@ from ledger.vocabulary import (
     new_id,
 )
 from projections import FieldState, ValueState
-from projections.identifiers import normal_form
 from tests.projections.world import START, World, collect, collected, dump
 
 EMAIL, PHONE, CODE = IdentifierKind.EMAIL, IdentifierKind.PHONE, IdentifierKind.PERSONAL_CODE

@@ -14,5 +14,6 @@ CREATE TABLE disclosure_steps (
     statute TEXT,
     consent TEXT,
     expires_at TEXT,
-    reason TEXT
+    reason TEXT,
+    secret_until TEXT
 ) STRICT;

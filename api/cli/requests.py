@@ -1,0 +1,171 @@
+"""requests, holds, quarantine, retention, answer, export: what people ask, and what they are given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.answer_files import Written, write_answer, write_export
+from api.cli.options import DataOption, JsonOption, SubjectOption, identifier, moment, opened
+from api.cli.output import Output, path_text
+from ledger.state.request import RequestStage
+from ledger.vocabulary import SubjectId
+from projections.answer import answer as answer_of
+from projections.answer import portable
+
+AnySubjectOption = Annotated[
+    str | None, typer.Option("--subject", metavar="ID", help="Of this person only.", show_default=False)
+]
+ToOption = Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the files go; none is overwritten.")]
+AsOfOption = Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="As it was known then, with zone.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands to the program."""
+    app.command("requests")(requests)
+    app.command("holds")(holds)
+    app.command("quarantine")(quarantine)
+    app.command("retention")(retention)
+    app.command("answer")(answer)
+    app.command("export")(export)
+
+
+def requests(
+    subject: AnySubjectOption = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that are not answered.")] = False,
+    as_of: AsOfOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the requests of people with their clocks: access, rectification, erasure, restriction, and the others.
+
+    Example: prooftrail requests --open
+
+    A request is opened with: prooftrail record, command receive-request; a phone call opens one like any letter.
+    """
+    output = Output(as_json)
+    subject_id = SubjectId(identifier(subject, "--subject")) if subject else None
+    then = moment(as_of, "--as-of")
+    with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
+        projections.catch_up()
+        now = ledger.now()
+        found = [
+            one
+            for one in projections.requests(subject_id, as_of=then)
+            if not only_open or one.stage is RequestStage.OPEN
+        ]
+    if as_json:
+        output.document({"at": now, "requests": found})
+        return
+    rows = [
+        (
+            one.request_id, one.kind, one.stage, f"{one.received_at:%Y-%m-%d}", f"{one.due_at:%Y-%m-%d}",
+            one.stage is RequestStage.OPEN and now > one.due_at,
+        )
+        for one in found
+    ]  # fmt: skip
+    output.table(("request", "asks for", "stage", "received", "due", "overdue"), rows)
+
+
+def holds(
+    subject: AnySubjectOption = None,
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that stand.")] = False,
+    as_of: AsOfOption = None,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the legal holds: on whose data, for which case, whose they are and when each is reviewed.
+
+    Example: prooftrail holds --open
+    """
+    output = Output(as_json)
+    subject_id = SubjectId(identifier(subject, "--subject")) if subject else None
+    then = moment(as_of, "--as-of")
+    with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
+        projections.catch_up()
+        found = projections.holds(subject_id, as_of=then, open_only=only_open)
+    if as_json:
+        output.document(found)
+        return
+    rows = [
+        (one.hold_id, one.subject_id, one.case_id, one.ground, f"{one.review_at:%Y-%m-%d}", one.released_at is not None)
+        for one in found
+    ]
+    output.table(("hold", "subject", "case", "ground", "review", "released"), rows)
+
+
+def quarantine(as_of: AsOfOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """List the orders that wait because their sender was not verified, or was never named by the client.
+
+    Example: prooftrail quarantine --json
+
+    Decide with: prooftrail record, command release-order or reject-order.
+    """
+    output = Output(as_json)
+    then = moment(as_of, "--as-of")
+    with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
+        projections.catch_up()
+        found = projections.quarantine(as_of=then)
+    if as_json:
+        output.document(found)
+        return
+    rows = [(one.order_id, one.client_id, one.subject_id, f"{one.received_at:%Y-%m-%d %H:%M}") for one in found]
+    output.table(("order", "client", "subject", "received (UTC)"), rows)
+
+
+def retention(
+    subject: SubjectOption, as_of: AsOfOption = None, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Say until when each class of a person's data is kept, and until when the law requires it.
+
+    Example: prooftrail retention --subject ID
+    """
+    output = Output(as_json)
+    subject_id = SubjectId(identifier(subject, "--subject"))
+    then = moment(as_of, "--as-of")
+    with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
+        found = projections.retention(subject_id, as_of=then)
+    if as_json:
+        output.document(found)
+        return
+    rows = [(one.retention_class, one.started_at, one.until, one.mandatory_until) for one in found]
+    output.table(("kept as", "runs from", "until", "by law until"), rows)
+
+
+def answer(
+    subject: SubjectOption, to: ToOption, as_of: AsOfOption = None, data: DataOption = None, as_json: JsonOption = False
+) -> None:
+    """Write the answer to a person who asks what is held of them (GDPR Art. 15): answer.json and answer.md.
+
+    Example: prooftrail answer --subject ID --to answers/ID
+
+    Hand them over, then record deliver-answer with the digest that is printed.
+    """
+    subject_id = SubjectId(identifier(subject, "--subject"))
+    then = moment(as_of, "--as-of")
+    with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
+        projections.catch_up()
+        written = write_answer(answer_of(projections, ledger, subject_id, as_of=then), to)
+    _print(Output(as_json), to, written)
+
+
+def export(subject: SubjectOption, to: ToOption, data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Write what a person may take along (GDPR Art. 20): export.json and export.csv, never cut.
+
+    Example: prooftrail export --subject ID --to exports/ID
+    """
+    subject_id = SubjectId(identifier(subject, "--subject"))
+    with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
+        projections.catch_up()
+        written = write_export(lambda: portable(projections, subject_id), to)
+    _print(Output(as_json), to, written)
+
+
+def _print(output: Output, to: Path, written: list[Written]) -> None:
+    if output.as_json:
+        output.document(written)
+        return
+    for file in written:
+        output.say(f"{path_text(to / file.name)}  {file.bytes} bytes  sha256 {file.sha256}")

@@ -1,0 +1,26 @@
+"""CSV: RFC 4180 with CRLF, UTF-8, and no cell that a spreadsheet would take for a formula (CWE-1236)."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from typing import IO, Final
+
+# What a spreadsheet calculates when a cell starts with it, also after blanks.
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def cell(text: str) -> str:
+    """Return `text` as a cell: with an apostrophe before what a spreadsheet would calculate, else unchanged."""
+    return "'" + text if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text
+
+
+def write_rows(file: IO[str], header: Sequence[str], rows: Iterable[Sequence[str]]) -> int:
+    """Write a header and rows, one at a time; return how many rows. Open the file with newline=""."""
+    writer = csv.writer(file)
+    writer.writerow(header)
+    count = 0
+    for row in rows:
+        writer.writerow(map(cell, row))
+        count += 1
+    return count

@@ -1,0 +1,47 @@
+"""Erasure: decided, and carried out by destroying keys. GDPR Art. 17."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+import msgspec
+
+from ledger.events.event import Count, Event, event
+from ledger.vocabulary import ErasureOutcome, KeyId, RetentionClass, SubjectId, Word
+
+
+class ClassDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """What becomes of one retention class of a subject, on which ground, and until when if it is kept."""
+
+    retention_class: RetentionClass
+    outcome: ErasureOutcome
+    ground: Word
+    until: datetime | None = None
+
+
+@event
+class ErasureDecided(Event, frozen=True):
+    """GDPR Art. 17, decided per retention class."""
+
+    TOPIC: ClassVar[str] = "erasure-decided"
+    subject_id: SubjectId
+    decisions: tuple[ClassDecision, ...]
+
+
+@event
+class KeyDestroyed(Event, frozen=True):
+    """Recorded before the key goes: from here on a value sealed under it reads as erased."""
+
+    TOPIC: ClassVar[str] = "key-destroyed"
+    subject_id: SubjectId
+    key_id: KeyId
+    retention_class: RetentionClass
+
+
+@event
+class PersonalDataErased(Event, frozen=True):
+    TOPIC: ClassVar[str] = "personal-data-erased"
+    subject_id: SubjectId
+    retention_classes: tuple[RetentionClass, ...]
+    keys: Count

@@ -1,0 +1,45 @@
+"""Which documents are published, and which version is in force when."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ledger.command import Boundary, Past, selector
+from ledger.errors import DocumentUnknown
+from ledger.events import DocumentPublished
+from ledger.vocabulary import DocumentKind, Language, Reference, Sha256Hex, document_tag
+
+
+def publications(kind: DocumentKind) -> Boundary:
+    """The boundary of everything here: a few entries, as the texts stand in others."""
+    return (selector(DocumentPublished, tags=[document_tag(kind)]),)
+
+
+def versions(past: Past, kind: DocumentKind) -> list[tuple[Reference, datetime]]:
+    """Return the versions of a kind with since when they are in force, in that order, each once."""
+    found: dict[Reference, datetime] = {}
+    for event in past.of(DocumentPublished):
+        if event.kind is kind:
+            found.setdefault(event.version, event.effective_at)
+    return sorted(found.items(), key=lambda version: version[1])
+
+
+def in_force(past: Past, kind: DocumentKind, at: datetime) -> Reference | None:
+    """Return the version that is in force at a moment, None before the first one is."""
+    return next((version for version, since in reversed(versions(past, kind)) if since <= at), None)
+
+
+def published(
+    past: Past,
+    kind: DocumentKind,
+    text_sha256: Sha256Hex,
+    language: Language,
+    version: Reference | None = None,
+) -> DocumentPublished:
+    """Return the document of exactly this text and language. Raises DocumentUnknown."""
+    for event in past.of(DocumentPublished):
+        if (event.kind, event.text_sha256, event.language) == (kind, text_sha256, language) and (
+            version is None or event.version == version
+        ):
+            return event
+    raise DocumentUnknown(kind=kind, language=language)

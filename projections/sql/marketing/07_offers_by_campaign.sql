@@ -1,0 +1,1 @@
+CREATE INDEX offers_by_campaign ON offers (campaign, idx);

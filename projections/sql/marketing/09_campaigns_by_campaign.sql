@@ -1,0 +1,1 @@
+CREATE INDEX campaigns_by_campaign ON campaigns (campaign);

@@ -1,0 +1,10 @@
+-- Which field of whom went to whom. `disclosure` is NULL where it went to a processor.
+CREATE TABLE sent_fields (
+    idx INTEGER NOT NULL,
+    field TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    recorded_at TEXT NOT NULL,
+    recipient TEXT NOT NULL,
+    disclosure TEXT,
+    PRIMARY KEY (idx, field)
+);

@@ -1,0 +1,1 @@
+CREATE INDEX changed_fields_by_subject ON changed_fields (subject, idx);
