@@ -60,8 +60,13 @@ def parse_command(data: bytes) -> Asked:
     key = members.pop("idempotency_key", None)
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= MAX_IDEMPOTENCY_KEY):
         raise Invalid("idempotency_key", f"is a text of 1 to {MAX_IDEMPOTENCY_KEY} characters")
+    return Asked(command_of(name, members), key)
+
+
+def command_of(name: str, members: Mapping[str, Any]) -> Command:
+    """Return the command of this name with these members. Raises Invalid, naming the field."""
     try:
-        return Asked(msgspec.convert(members, BY_NAME[name]), key)
+        return msgspec.convert(members, BY_NAME[name])
     except msgspec.ValidationError as error:
         raise _invalid(str(error), name) from None
     except UnicodeEncodeError:

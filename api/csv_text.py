@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
-from typing import IO, Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, Any, Final
+
+import msgspec
+
+from ledger.events import Withheld
 
 # What a spreadsheet calculates when a cell starts with it, also after blanks.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -24,3 +28,19 @@ def write_rows(file: IO[str], header: Sequence[str], rows: Iterable[Sequence[str
         writer.writerow(map(cell, row))
         count += 1
     return count
+
+
+def struct_rows(found: Sequence[Any]) -> tuple[tuple[str, ...], Iterator[list[str]]]:
+    """Return the header and the rows of structs of one kind: every field, each as one cell."""
+    header = found[0].__struct_fields__ if found else ()
+    return header, ([_text(getattr(one, name)) for name in header] for one in found)
+
+
+def _text(value: Any) -> str:
+    """Return a value as one cell: lists and objects as JSON, so that nothing of them is lost."""
+    if isinstance(value, Withheld):
+        return f"<{value.value}>"
+    plain = msgspec.to_builtins(value)
+    if plain is None:
+        return ""
+    return plain if isinstance(plain, str) else msgspec.json.encode(plain).decode()

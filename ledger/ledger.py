@@ -23,7 +23,7 @@ import msgspec
 from ledger import canonical, sealing
 from ledger.boundaries import Boundaries
 from ledger.canonical import check_text
-from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded, query_of
+from ledger.command import Boundary, Command, CommandSlice, Context, Fact, Limits, Recorded, query_of
 from ledger.cosigning import Cosigning
 from ledger.destroyed import DestroyedKeys
 from ledger.entry import (
@@ -41,6 +41,7 @@ from ledger.errors import (
     Conflict,
     IdempotencyMismatch,
     Invalid,
+    LedgerError,
     Refused,
     StorageError,
     Tampered,
@@ -52,7 +53,7 @@ from ledger.indexing import Indexer
 from ledger.keys import DataKey, KeyScope, KeyStore
 from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
-from ledger.sequencer import Append, Committed, Outcome, Sequencer
+from ledger.sequencer import Append, Committed, Outcome, Sequencer, Ticket
 from ledger.signing_keys import LogKeys, SigningKeys
 from ledger.storage.cosignatures import CosignatureStore
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem
@@ -216,6 +217,51 @@ class Ledger:
         receipt = await asyncio.to_thread(attempt.receipt) if attempt.erases else attempt.receipt()
         return await asyncio.to_thread(self.cosigned, receipt, timeout_s) if wait == "cosigned" else receipt
 
+    def record_many(self, asked: Sequence[tuple[Command, Actor, str | None]]) -> list[Receipt | LedgerError]:
+        """Carry out many commands in their order, each succeeding or failing alone; return a receipt or an error each.
+
+        They share transactions as far as none depends on another; the outcome is as if each had been waited for.
+        """
+        done: dict[int, Receipt | LedgerError] = {}
+        pending: list[tuple[int, _Attempt, Ticket]] = []
+        touched: set[str] = set()
+
+        def settle() -> None:
+            for number, attempt, ticket in pending:
+                done[number] = self._settle(attempt, ticket)
+            pending.clear()
+            touched.clear()
+
+        for number, (command, actor, key) in enumerate(asked):
+            try:
+                attempt = _Attempt(self, command, actor, key)
+                if not touched.isdisjoint(tag for item in query_of(command.boundary()) for tag in item.tags):
+                    settle()
+                append = attempt.prepare()
+                if append is None:
+                    done[number] = attempt.receipt()
+                    continue
+                touched.update(tag for one in append.drafts for tag in one.tags)
+                pending.append((number, attempt, self._sequencer.submit(append)))
+            except LedgerError as error:
+                done[number] = error
+        settle()
+        return [done[number] for number in range(len(asked))]
+
+    def _settle(self, attempt: _Attempt, ticket: Ticket) -> Receipt | LedgerError:
+        """Wait for what was submitted, and try it again alone when somebody else was first."""
+        try:
+            while True:
+                try:
+                    attempt.succeed(ticket.wait())
+                except Conflict as conflict:
+                    attempt.fail(conflict)
+                if (append := attempt.prepare()) is None:
+                    return attempt.receipt()
+                ticket = self._sequencer.submit(append)
+        except LedgerError as error:
+            return error
+
     def _check_wait(self, wait: Wait) -> None:
         if wait not in ("recorded", "cosigned"):
             raise Invalid("wait", "is recorded or cosigned")
@@ -299,6 +345,10 @@ class Ledger:
         end = self.engine.size() if end is None else end
         for stored in self.engine.select(query, after=after, end=end):
             yield Recorded.parse(stored.entry)
+
+    def recall(self, boundary: Boundary) -> list[Recorded]:
+        """Return the events of a boundary as far as this process knows them, from memory where they are there."""
+        return self._boundaries.read(query_of(boundary), fresh=False)[0]
 
     def open(self, index: int) -> Event:
         """Return the event at `index` with its personal fields opened, or the Withheld that says why one is not.

@@ -350,6 +350,10 @@ class Projections:
         """Build everything anew and compare it with what is in use, row by row."""
         return self.runner.verify(progress, limit=limit)
 
+    def position(self) -> int:
+        """How many entries are taken in."""
+        return self.runner.position()
+
     def status(self) -> Status:
         """How far the projections are, and what is quarantined."""
         return self.runner.status()

@@ -247,6 +247,13 @@ class Runner:
 
     # --- status ----------------------------------------------------------------------------------------------
 
+    def position(self) -> int:
+        """Return how many entries are taken in, 0 when nothing is built. Raises StorageError for a damaged file."""
+        if not self._store.exists():
+            return 0
+        with self._store.read() as rows:
+            return min((position for (position,) in rows("SELECT position FROM projection")), default=0)
+
     def status(self) -> Status:
         """Return how far the projections are and what is quarantined. Raises StorageError for a damaged file."""
         size = self._ledger.size()

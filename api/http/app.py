@@ -1,0 +1,100 @@
+"""The application: `create_app(settings)` wires what is open to the operations, and every operation to the door.
+
+Every request passes the same rings, from outside in: security headers, the log, limits of size, number and time, then
+the door. What lives elsewhere: what an operation answers (routes), who may (permissions), how a server is run (cli).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.http import commanding, routes
+from api.http.commanding import Commanding, declare_commands
+from api.http.door import Door
+from api.http.health import add_health
+from api.http.openapi import describe
+from api.http.operation import JSON, OPERATIONS, Operation
+from api.http.problems import Problem
+from api.http.rings import add_rings
+from api.http.service import Service, open_service
+from api.settings import Settings
+
+assert commanding and routes.CAPABILITIES
+
+_BY_STATUS: Final = {404: "not-found", 405: "method-not-allowed", 413: "length-unfit", 415: "media-type-unfit"}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the ASGI application over this ledger. What it needs is opened when it starts, and closed when it stops."""
+    declare_commands(settings.limits.order_bytes)
+    service = Service(settings, OPERATIONS)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        await open_service(service)
+        try:
+            yield
+        finally:
+            await service.aclose()
+
+    # The description is ours, from the same declarations that answer; pages that load scripts from elsewhere are off.
+    app = FastAPI(title="Prooftrail", lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.service = service
+    door = Door(service)
+    recording = Commanding(service, door)
+    for operation in OPERATIONS.values():
+        app.add_api_route(
+            operation.path,
+            _endpoint(operation, door, recording),
+            methods=[operation.method],
+            operation_id=operation.id,
+            include_in_schema=False,
+        )
+    _describe(app, service)
+    add_health(app, service)
+
+    async def unrouted(request: Request, error: Any) -> Response:
+        code = _BY_STATUS.get(error.status_code, "malformed") if isinstance(error, HTTPException) else "internal"
+        answer = door.problem(request, Problem(code))
+        if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+
+    app.add_exception_handler(HTTPException, unrouted)
+    app.add_exception_handler(404, unrouted)
+    app.add_exception_handler(405, unrouted)
+    add_rings(app, service)
+    return app
+
+
+def _endpoint(
+    operation: Operation, door: Door, recording: Commanding
+) -> Callable[[Request], Awaitable[Response]]:
+    answer = recording.answer if operation.command is not None else door.answer
+    chosen = partial(recording.batch if operation.id == "batch" else answer, operation)
+
+    async def endpoint(request: Request) -> Response:
+        return await chosen(request)
+
+    return endpoint
+
+
+def _describe(app: FastAPI, service: Service) -> None:
+    described = describe(OPERATIONS.values(), service.permissions, version=version("prooftrail"))
+    body = msgspec.json.encode(described)
+
+    async def openapi(_: Request) -> Response:
+        return Response(body, 200, {"Content-Type": JSON})
+
+    app.add_api_route("/v1/openapi.json", openapi, methods=["GET"], include_in_schema=False)
+    app.openapi = lambda: described  # type: ignore[method-assign]

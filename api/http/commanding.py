@@ -1,0 +1,212 @@
+"""Commands over HTTP: `POST /v1/commands/<name>`, one at a time, and `POST /v1/batch`, many, each for itself.
+
+The body of a command is its fields; the header Idempotency-Key makes it safe to send again. The answer is the receipt:
+the entries as they stand in the log, each with a C2SP tlog-proof that verifies offline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from api.command_json import MAX_IDEMPOTENCY_KEY, Asked, command_of, parse_command, parse_object, summary
+from api.http.door import Door, read_body
+from api.http.identity import Caller
+from api.http.operation import JSON, NDJSON, OPERATIONS, Body, Operation, Reply, Shows, add, query
+from api.http.owners import About
+from api.http.owners import Caller as Owner
+from api.http.owners import owns
+from api.http.permissions import Grant
+from api.http.problems import Problem, answered
+from api.http.staff import check_employee
+from ledger import Receipt
+from ledger.command import BY_NAME, Command
+from ledger.errors import Invalid, LedgerError
+from ledger.state.employee import STAFF
+from ledger.vocabulary import Word
+
+if TYPE_CHECKING:
+    from api.http.ask import Ask
+    from api.http.service import Service
+
+# How many commands of a batch are decided together, at most; how long a line may be; how many lines there may be.
+TOGETHER: Final = 256
+MAX_BATCH_LINES: Final = 10_000
+MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
+MAX_LINE_BYTES: Final = 1024 * 1024
+MAX_COMMAND_BYTES: Final = 1024 * 1024
+
+# What an employee may do without an acknowledgement: give it, and what has to be there before anybody can.
+_WITHOUT_ACKNOWLEDGEMENT: Final = frozenset(("acknowledge-confidentiality",))
+
+
+class EntryReceipt(msgspec.Struct, frozen=True):
+    """One entry: its index, its exact bytes as text, and its tlog-proof."""
+
+    index: int
+    entry: str
+    proof: str
+
+
+class ReceiptDocument(msgspec.Struct, frozen=True):
+    """A receipt: `position` is what to send as min_position to read what was just written."""
+
+    first: int
+    position: int
+    entries: tuple[EntryReceipt, ...]
+
+
+def receipt_document(receipt: Receipt) -> ReceiptDocument:
+    """Return a receipt as it is answered."""
+    pairs = zip(receipt.entries, receipt.proofs, strict=True)
+    entries = (EntryReceipt(receipt.first + i, entry.decode(), proof.decode()) for i, (entry, proof) in enumerate(pairs))
+    return ReceiptDocument(receipt.first, receipt.position, tuple(entries))
+
+
+def _unused(ask: Ask) -> Reply:
+    raise NotImplementedError
+
+
+def declare_commands(order_bytes: int) -> None:
+    """Declare an operation for every command that the ledger knows."""
+    for name, command in BY_NAME.items():
+        if name in OPERATIONS:
+            continue
+        takes_order = any(field in command.__struct_fields__ for field in ("content",))
+        most = order_bytes * 4 // 3 + MAX_COMMAND_BYTES if takes_order else MAX_COMMAND_BYTES
+        add(
+            Operation(
+                id=name, method="POST", path=f"/v1/commands/{name}",
+                capability=command.__module__.rsplit(".", 1)[1], summary=summary(command), answer=_unused,
+                shows=Shows.NOTHING, body=Body(struct=command, max_bytes=most), result=ReceiptDocument, command=command,
+            )
+        )  # fmt: skip
+
+
+class Commanding:
+    """Records what callers may record."""
+
+    def __init__(self, service: Service, door: Door) -> None:
+        self._service = service
+        self._door = door
+
+    async def answer(self, operation: Operation, request: Request) -> Response:
+        """Carry out one command and answer with its receipt."""
+        request.scope["operation"] = operation.id
+        try:
+            receipt = await self._one(operation, request)
+        except Exception as error:
+            return self._door.problem(request, error)
+        content = msgspec.json.encode(receipt_document(receipt))
+        return Response(content, 201, {"Content-Type": JSON})
+
+    async def _one(self, operation: Operation, request: Request) -> Receipt:
+        service, body = self._service, operation.body
+        caller = self._door.enter(request, operation)
+        grant = service.permissions.of(operation.id, caller.actor.role)
+        if grant is Grant.NONE:
+            await self._door.refuse(caller, operation.id, About(), "forbidden")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+            raise Problem("media-type-unfit")
+        data = await read_body(request, MAX_COMMAND_BYTES if body is None else body.max_bytes)
+        command = command_of(operation.id, parse_object(data))
+        about = About.of(command)
+        await self._door.permit(caller, operation.id, grant, about)
+        if caller.actor.role in STAFF and about.is_personal and operation.id not in _WITHOUT_ACKNOWLEDGEMENT:
+            await asyncio.to_thread(check_employee, service.ledger, caller.actor.id, service.ledger.now())
+        key = idempotency_key(request, caller)
+        return await service.ledger.arecord(command, caller.actor, idempotency_key=key)
+
+    async def batch(self, operation: Operation, request: Request) -> Response:
+        """Carry out many commands, one a line; answer a receipt or a problem a line, in the same order."""
+        request.scope["operation"] = operation.id
+        try:
+            caller = self._door.enter(request, operation)
+            if self._service.permissions.of(operation.id, caller.actor.role) is Grant.NONE:
+                await self._door.refuse(caller, operation.id, About(), "forbidden")
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != NDJSON:
+                raise Problem("media-type-unfit")
+            data = await read_body(request, MAX_BATCH_BYTES)
+            lines = [line for line in data.split(b"\n") if line.strip()]
+            if len(lines) > MAX_BATCH_LINES:
+                raise Problem("length-unfit", f"A batch has at most {MAX_BATCH_LINES} lines.")
+        except Exception as error:
+            return self._door.problem(request, error)
+        return StreamingResponse(self._lines(caller, lines), 200, {"Content-Type": NDJSON})
+
+    async def _lines(self, caller: Caller, lines: Sequence[bytes]) -> AsyncIterator[bytes]:
+        for start in range(0, len(lines), TOGETHER):
+            part = lines[start : start + TOGETHER]
+            yield await asyncio.to_thread(self._together, caller, start, part)
+
+    def _together(self, caller: Caller, start: int, lines: Sequence[bytes]) -> bytes:
+        """Record some lines and return the answers to each."""
+        outcomes: list[Receipt | Exception] = []
+        asked: list[tuple[Command, Any, str | None]] = []
+        places: list[int] = []
+        for line in lines:
+            try:
+                one = self._parse(caller, line)
+                asked.append((one.command, caller.actor, _owned_key(caller, one.idempotency_key)))
+                places.append(len(outcomes))
+                outcomes.append(Problem("internal"))
+            except LedgerError as error:
+                outcomes.append(error)
+        for place, outcome in zip(places, self._service.ledger.record_many(asked), strict=True):
+            outcomes[place] = outcome
+        return b"".join(self._line(start + i, outcome) for i, outcome in enumerate(outcomes))
+
+    def _parse(self, caller: Caller, line: bytes) -> Asked:
+        """Return the command of a line, once the caller may record it. Raises LedgerError."""
+        if len(line) > MAX_LINE_BYTES:
+            raise Problem("length-unfit", "A line of a batch is at most 1 MiB; send a larger one alone.")
+        one = parse_command(line)
+        name, about = type(one.command).NAME, About.of(one.command)
+        grant = self._service.permissions.of(name, caller.actor.role)
+        owner = Owner(caller.actor.id, caller.actor.role, caller.client_id)
+        code = None
+        if grant is Grant.NONE:
+            code = "forbidden"
+        elif grant is Grant.OWN and not owns(self._service.ledger, owner, about):
+            code = "not-found"
+        if code is not None:
+            subjects = () if about.subject_id is None else (about.subject_id,)
+            self._service.access.refused(caller.actor, Word(name), subjects, Word(code))
+            raise Problem(code)
+        if caller.actor.role in STAFF and about.is_personal:
+            check_employee(self._service.ledger, caller.actor.id, self._service.ledger.now())
+        return one
+
+    def _line(self, number: int, outcome: Receipt | Exception) -> bytes:
+        if isinstance(outcome, Receipt):
+            return msgspec.json.encode({"line": number + 1, "receipt": receipt_document(outcome)}) + b"\n"
+        return msgspec.json.encode({"line": number + 1, "problem": answered(outcome).members}) + b"\n"
+
+
+def idempotency_key(request: Request, caller: Caller) -> str | None:
+    """Return the key under which this caller's request is recorded once. Raises Invalid."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not 0 < len(key) <= MAX_IDEMPOTENCY_KEY:
+        raise Invalid("Idempotency-Key", f"is a text of 1 to {MAX_IDEMPOTENCY_KEY} characters")
+    return _owned_key(caller, key)
+
+
+def _owned_key(caller: Caller, key: str | None) -> str | None:
+    # Two callers who chose the same key asked for two things.
+    return None if key is None else f"{caller.actor.id}:{key}"
+
+
+@query(
+    "batch", "/batch", method="POST", shows=Shows.NOTHING, media_types=(NDJSON,),
+    body=Body(media_types=(NDJSON,), max_bytes=MAX_BATCH_BYTES),
+)  # fmt: skip
+def batch(ask: Ask) -> Reply:
+    """Record many commands, one JSON object a line with its `command`; each succeeds or fails alone, in their order."""
+    raise NotImplementedError
+
+

@@ -1,0 +1,233 @@
+"""The life of a request: who asks, may they, what did they say; then the answer, and who looked, before a byte is served.
+
+The order is the safety: nothing is read before the caller is known, nothing about a person before the matrix and the
+gate for employees allowed it, nothing is sent before the access log has it durably. A refused attempt is recorded too.
+What does not live here: what is answered (routes, commanding), the matrix (permissions), the log (access).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from api.command_json import parse_object
+from api.http.ask import Ask
+from api.http.identity import Caller
+from api.http.operation import JSON, Operation, Reply, Shows
+from api.http.owners import About
+from api.http.owners import Caller as Owner
+from api.http.owners import owns
+from api.http.pages import render
+from api.http.parameters import IN_PATH, identifier
+from api.http.permissions import Grant
+from api.http.problems import Problem, answered
+from api.http.staff import check_employee
+from ledger.errors import Invalid, LedgerError, Refused
+from ledger.state.employee import STAFF
+from ledger.vocabulary import Purpose, Reference, SubjectId, Word, check_reference
+
+if TYPE_CHECKING:
+    from api.http.service import Service
+
+# How long a reader waits for its own write to be taken in.
+CATCH_UP_S: Final = 5.0
+
+
+class Door:
+    """Answers operations, in the one order above. Safe for many requests at once."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def answer(self, operation: Operation, request: Request) -> Response:
+        """Answer one request; never raises but for cancellation."""
+        request.scope["operation"] = operation.id
+        try:
+            return await self._answer(operation, request)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as error:
+            return self.problem(request, error)
+
+    def problem(self, request: Request, error: Exception) -> Response:
+        """Return the answer to an error; of one that is not ours only the class is kept, in the log."""
+        found = answered(error)
+        request.scope["problem"] = found.members["code"]
+        if isinstance(error, Refused):
+            self._service.metrics.refused(error.code)
+        if not isinstance(error, LedgerError):
+            request.scope["failure"] = type(error).__name__
+            self._service.failed(error)
+        return Response(found.encode(), found.status, found.headers)
+
+    async def _answer(self, operation: Operation, request: Request) -> Response:
+        service = self._service
+        caller = self.enter(request, operation)
+        # Before the body is taken: who may not do this at all sends nothing for nothing.
+        grant = service.permissions.of(operation.id, caller.actor.role)
+        if grant is Grant.NONE:
+            await self.refuse(caller, operation.id, About(), "forbidden")
+        body = await _body(operation, request)
+        ask = self._ask(operation, request, caller, body)
+        await self.permit(caller, operation.id, grant, operation.about(ask))
+        reply = await asyncio.to_thread(self._work, ask)
+        content, reply = await asyncio.to_thread(render, ask, reply)
+        if operation.shows is not Shows.NOTHING:
+            await service.access.arecord(_shown(ask, reply, service.access.digest(content)))
+        return Response(content, reply.status, {"Content-Type": reply.media_type, **reply.headers})
+
+    def enter(self, request: Request, operation: Operation) -> Caller:
+        """Return who asks. Raises Unauthenticated, and Problem when they ask too often."""
+        caller = self._service.identity.caller(request.headers.get("authorization"))
+        request.scope["caller"] = caller
+        self._service.check_rate(caller, operation)
+        return caller
+
+    async def permit(self, caller: Caller, operation: str, grant: Grant, about: About) -> None:
+        """Raise Problem unless this caller may do this with what it is about. The attempt is recorded."""
+        if grant is Grant.ALL:
+            return
+        owner = Owner(caller.actor.id, caller.actor.role, caller.client_id)
+        mine = await asyncio.to_thread(owns, self._service.ledger, owner, about)
+        if grant is Grant.OWN and not mine:
+            await self.refuse(caller, operation, about, "not-found")
+        if grant is Grant.OTHERS and mine:
+            await self.refuse(caller, operation, about, "own-access")
+
+    async def refuse(self, caller: Caller, operation: str, about: About, code: str) -> None:
+        """Record a refused attempt, then raise it."""
+        subjects = () if about.subject_id is None else (about.subject_id,)
+        await self._service.access.arefused(caller.actor, Word(operation), subjects, Word(code))
+        raise Problem(code)
+
+    def _ask(self, operation: Operation, request: Request, caller: Caller, body: Any) -> Ask:
+        parameters = _parameters(operation, request)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        purpose, case = _stated(headers)
+        if operation.shows is Shows.PERSONAL and caller.actor.role in STAFF and (purpose is None or case is None):
+            raise Problem("purpose-needed")
+        return Ask(
+            service=self._service,
+            operation=operation,
+            caller=caller,
+            path={name: IN_PATH.get(name, identifier)(text, name) for name, text in request.path_params.items()},
+            parameters=parameters,
+            headers=headers,
+            body=body,
+            purpose=purpose,
+            case_reference=case,
+            position=0,
+        )
+
+    def _work(self, ask: Ask) -> Reply:
+        """Do what is asked, in a thread of its own."""
+        position = ask.get("min_position")
+        if position is not None and not self._service.projections.wait_for(position, CATCH_UP_S):
+            raise Problem("not-caught-up", retry_after_s=1)
+        if ask.operation.shows is Shows.PERSONAL and ask.by_staff:
+            check_employee(self._service.ledger, ask.caller.actor.id, self._service.ledger.now())
+        known = self._service.projections.position()
+        if ask.operation.paged and ask.as_of is None:
+            # Every page is of one state, whatever is recorded while somebody reads on.
+            ask = replace(ask, parameters={**ask.parameters, "as_of": known})
+        ask = replace(ask, position=known)
+        return ask.operation.answer(ask)
+
+
+def _shown(ask: Ask, reply: Reply, digest: str) -> Any:
+    from api.http.access import Read
+
+    about = ask.operation.about(ask)
+    subjects = reply.subjects or (() if about.subject_id is None else (about.subject_id,))
+    return Read(
+        actor=ask.caller.actor,
+        operation=Word(ask.operation.id),
+        subjects=tuple(dict.fromkeys(subjects)),
+        purpose=ask.purpose,
+        case_reference=ask.case_reference,
+        fields=tuple(sorted(set(reply.fields))),
+        door=Word("http"),
+        records=ask.position,
+        digest=digest,
+        items=len(reply.items) if reply.items is not None else 1,
+    )
+
+
+async def _body(operation: Operation, request: Request) -> Any:
+    """Return the body: the struct that the operation takes, or bytes. Raises Problem, Invalid."""
+    taken = operation.body
+    if taken is None:
+        return None
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if "*/*" not in taken.media_types and media_type not in taken.media_types:
+        raise Problem("media-type-unfit")
+    data = await read_body(request, taken.max_bytes)
+    if taken.struct is None:
+        return data
+    members = parse_object(data)
+    try:
+        return msgspec.convert(members, taken.struct)
+    except msgspec.ValidationError as error:
+        raise Invalid(*_place(str(error))) from None
+
+
+async def read_body(request: Request, most: int) -> bytes:
+    """Return the body, refused as soon as it is longer than that, whatever it said its length was."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise Problem("length-unfit")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _place(message: str) -> tuple[str, str]:
+    """Return the member that a decoder complains about, and what is wrong: its text may repeat what was sent."""
+    _, _, where = message.partition(" - at `$")
+    name = where.rstrip("`").lstrip(".")
+    known = name if name.replace(".", "").replace("[...]", "").replace("_", "").isalnum() and len(name) < 65 else ""
+    if "required field" in message:
+        return known or "body", "a member that is needed is not there"
+    return known or "body", "is not of the form that the description of this operation says"
+
+
+def _parameters(operation: Operation, request: Request) -> Mapping[str, Any]:
+    """Return the parameters of the address, read. Raises Invalid, also for one that is not known."""
+    known = {one.name: one for one in operation.parameters}
+    found: dict[str, Any] = {}
+    for name, text in request.query_params.multi_items():
+        parameter = known.get(name)
+        if parameter is None:
+            raise Invalid("query", "holds a parameter that this operation does not take")
+        value = parameter.read(text, name)
+        if parameter.many:
+            found.setdefault(name, []).append(value)
+        elif name in found:
+            raise Invalid(name, "is given twice")
+        else:
+            found[name] = value
+    for parameter in operation.parameters:
+        if parameter.required and parameter.name not in found:
+            raise Invalid(parameter.name, "is needed")
+    return found
+
+
+def _stated(headers: Mapping[str, str]) -> tuple[Purpose | None, Reference | None]:
+    """Return the purpose and the case that the caller states. Raises Invalid."""
+    purpose, case = headers.get("purpose"), headers.get("case-reference")
+    if purpose is not None and purpose not in list(Purpose):
+        raise Invalid("Purpose", f"is one of {', '.join(Purpose)}")
+    return (
+        None if purpose is None else Purpose(purpose),
+        None if case is None else Reference(check_reference(case, "Case-Reference")),
+    )
+
+

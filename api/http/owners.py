@@ -1,0 +1,82 @@
+"""Whose something is: the people and clients that an operation is about, and whether that is the caller's own.
+
+A subject's own is what is about that subject; a client user's is what is about the client, its orders, and the people
+whose data the client entered (processor role); an employee's is what is about the employee.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ledger import Ledger
+from ledger.command import selector
+from ledger.events import OrderRecorded, SubjectRegistered
+from ledger.vocabulary import ActorId, ClientId, OrderId, Role, SubjectId, order_tag, subject_tag
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operation is about, as far as that makes it somebody's."""
+
+    subject_id: SubjectId | None = None
+    client_id: ClientId | None = None
+    order_id: OrderId | None = None
+    employee_id: ActorId | None = None
+
+    @classmethod
+    def of(cls, thing: object) -> About:
+        """Return what a command is about, by its fields."""
+        return cls(**{name: getattr(thing, name, None) for name in cls.__struct_fields__})
+
+    @property
+    def is_personal(self) -> bool:
+        """Whether it is about a person, or about an order, which is some person's."""
+        return self.subject_id is not None or self.order_id is not None
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Whose an order is."""
+
+    subject_id: SubjectId
+    client_id: ClientId
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks, as far as it decides what is theirs."""
+
+    actor_id: ActorId
+    role: Role
+    client_id: ClientId | None
+
+
+def order_of(ledger: Ledger, order_id: OrderId) -> Order | None:
+    """Return whose an order is, None when there is none."""
+    for recorded in ledger.recall((selector(OrderRecorded, tags=[order_tag(order_id)]),)):
+        if isinstance(recorded.event, OrderRecorded):
+            return Order(recorded.event.subject_id, recorded.event.client_id)
+    return None
+
+
+def client_of(ledger: Ledger, subject_id: SubjectId) -> ClientId | None:
+    """Return the client who entered a subject's data, None when nobody did."""
+    for recorded in ledger.recall((selector(SubjectRegistered, tags=[subject_tag(subject_id)]),)):
+        if isinstance(recorded.event, SubjectRegistered):
+            return recorded.event.client_id
+    return None
+
+
+def owns(ledger: Ledger, caller: Caller, about: About) -> bool:
+    """Whether all that an operation is about is the caller's own."""
+    order = None if about.order_id is None else order_of(ledger, about.order_id)
+    if about.order_id is not None and order is None:
+        return False
+    match caller.role:
+        case Role.SUBJECT:
+            named = [one for one in (about.subject_id, order and order.subject_id) if one is not None]
+            return bool(named) and all(one == caller.actor_id for one in named)
+        case Role.CLIENT_USER:
+            clients = [one for one in (about.client_id, order and order.client_id) if one is not None]
+            if not clients and about.subject_id is not None:
+                clients = [client_of(ledger, about.subject_id) or ClientId("")]
+            return bool(clients) and all(one == caller.client_id for one in clients)
+        case _:
+            return caller.actor_id in (about.employee_id, about.subject_id)

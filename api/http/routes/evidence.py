@@ -1,0 +1,106 @@
+"""Evidence: packages that a stranger verifies with one file, about an order, a person, or any tag; also that there is none."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from api.http.ask import Ask
+from api.http.operation import ZIP, Reply, Shows, query
+from api.http.parameters import Parameter, moment
+from ledger.canonical import check_text
+from ledger.errors import Invalid, OrderUnknown, SubjectUnknown
+from ledger.vocabulary import SubjectId, Tag, Word, subject_tag
+from projections.evidence import verify
+from projections.evidence.collect import DISCLOSED_FIELDS, collect_order, collect_tag
+from projections.evidence.package import PackageContents, build_package
+
+_FIELDS: Final = DISCLOSED_FIELDS | {"value"}
+
+
+def _field(text: str, name: str) -> str:
+    # A closed list, as what is sent here by mistake may be a value.
+    if text not in _FIELDS and not (text.startswith("values.") and verify.is_field_name(text)):
+        raise Invalid(name, f"is one of {', '.join(sorted(_FIELDS))}, values.NAME")
+    return text
+
+
+_DISCLOSE: Final = Parameter("disclose", "A personal field to disclose; may be repeated.", _field, many=True)
+_AS_OF: Final = Parameter(
+    "as_of", "And how it stood at this past moment.", moment, {"type": "string", "format": "date-time"}
+)
+
+
+@query(
+    "prove-order", "/orders/{order_id}/evidence", shows=Shows.PERSONAL, result=bytes, parameters=(_DISCLOSE, _AS_OF),
+    media_types=(ZIP,),
+)  # fmt: skip
+def prove_order(ask: Ask) -> Reply:
+    """Get the evidence package of an order: all of its events, proven complete. Names no field: discloses its bytes."""
+    disclose = ask.get("disclose")
+    names = set(DISCLOSED_FIELDS if disclose is None else disclose)
+    contents = collect_order(ask.ledger, ask.order_id, disclose=names, as_of=ask.get("as_of"))
+    return _package(ask, contents, "order", names)
+
+
+@query(
+    "prove-subject", "/subjects/{subject_id}/evidence", shows=Shows.PERSONAL, result=bytes,
+    parameters=(_DISCLOSE, _AS_OF), media_types=(ZIP,),
+)  # fmt: skip
+def prove_subject(ask: Ask) -> Reply:
+    """Get the evidence package of a person: all events about them, proven complete. Discloses no field unless named."""
+    names = set(ask.get("disclose") or ())
+    # Asked first: a mistyped id must not make the log longer.
+    if not ask.ledger.recall((_about(ask.subject_id),)):
+        raise SubjectUnknown(subject=ask.subject_id)
+    contents = collect_tag(
+        ask.ledger, subject_tag(ask.subject_id), kind="subject", disclose=names, as_of=ask.get("as_of")
+    )
+    return _package(ask, contents, "subject", names)
+
+
+@query(
+    "prove-tag", "/evidence", shows=Shows.SEALED, result=bytes,
+    parameters=(
+        Parameter("tag", "What it is about, such as consent:ID.", check_text, required=True), _AS_OF,
+    ),
+    media_types=(ZIP,),
+)  # fmt: skip
+def prove_tag(ask: Ask) -> Reply:
+    """Get the evidence package of a tag: all events that carry it, or the proof that there is none. Discloses nothing."""
+    if not (tag := Tag(ask.needed("tag"))):
+        raise Invalid("tag", "is not empty")
+    contents = collect_tag(ask.ledger, tag, as_of=ask.get("as_of"))
+    return _package(ask, contents, "tag", set())
+
+
+def _package(ask: Ask, contents: PackageContents, kind: str, names: set[str]) -> Reply:
+    key = str(ask.ledger.verifier)
+    package = build_package(contents, key=key)
+    former = [verify.parse_key(one) for one in contents.former]
+    report = verify.verify_package(package, verify.parse_key(key), former=former)
+    if report.findings is None or report.failure is not None:
+        # A stranger will do the same: what does not hold is not handed out.
+        raise verify.Failed("package", report.failure.why if report.failure else "no claim was proven")
+    fields = tuple(Word(name.removeprefix("values.")) for name in sorted(names) if name.removeprefix("values."))
+    headers = {"Content-Disposition": f'attachment; filename="evidence-{kind}.zip"'}
+    subjects = () if kind != "order" else _subjects(ask)
+    return Reply(body=package, media_type=ZIP, headers=headers, fields=_words(fields), subjects=subjects)
+
+
+def _words(names: tuple[Word, ...]) -> tuple[Word, ...]:
+    return tuple(Word(name.replace("_", "-")) for name in names)
+
+
+def _subjects(ask: Ask) -> tuple[SubjectId, ...]:
+    from api.http.owners import order_of
+
+    found = order_of(ask.ledger, ask.order_id)
+    if found is None:
+        raise OrderUnknown(order=ask.order_id)
+    return (found.subject_id,)
+
+
+def _about(subject_id: SubjectId):  # type: ignore[no-untyped-def]
+    from ledger.command import selector
+
+    return selector(tags=[subject_tag(subject_id)])

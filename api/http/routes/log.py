@@ -1,0 +1,114 @@
+"""The log itself: checkpoint and tiles as C2SP has them, entries and their proofs, receipts, the feed, explanations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from api.command_json import parse_command
+from api.event_json import recorded_document
+from api.http.ask import Ask
+from api.http.commanding import ReceiptDocument, receipt_document
+from api.http.operation import BYTES, JSON, NDJSON, TEXT, Body, Reply, Shows, query
+from api.http.parameters import FROM, TO, number, Parameter
+from api.http.problems import Problem
+from ledger.command import Recorded
+from ledger.errors import Invalid
+from ledger.explain import Explanation, explain, explain_command
+from ledger.receipt import Receipt
+
+# How many events one answer of the feed has at most: read on from where it ends.
+FEED: int = 1_000
+
+
+@query("read-checkpoint", "/log/checkpoint", shows=Shows.NOTHING, result=str, media_types=(TEXT,))
+def read_checkpoint(ask: Ask) -> Reply:
+    """Read the last signed checkpoint, with the cosignatures that were collected (C2SP tlog-checkpoint)."""
+    last = ask.ledger.checkpoint()
+    if last is None:
+        raise Problem("not-found")
+    return Reply(body=ask.ledger.with_cosignatures(*last), media_type=TEXT)
+
+
+@query("read-tile", "/log/tile/{tile:path}", shows=Shows.NOTHING, result=bytes, media_types=(BYTES,))
+def read_tile(ask: Ask) -> Reply:
+    """Read a tile or an entry bundle of the log (C2SP tlog-tiles), such as 0/x001/234 or entries/000.p/17."""
+    try:
+        content = ask.ledger.files().read("tile/" + ask.path["tile"])
+    except Invalid:
+        raise Problem("not-found") from None
+    return Reply(body=content, media_type=BYTES)
+
+
+@query("read-log-key", "/log/key", shows=Shows.NOTHING, result=dict)
+def read_key(ask: Ask) -> Reply:
+    """Read the public keys of the log: the one that signs, and former ones."""
+    keys = ask.ledger.log_keys()
+    return Reply(body={"origin": ask.ledger.origin, "key": str(keys.newest), "keys": [str(k.verifier) for k in keys.keys]})
+
+
+@query("read-entry", "/log/entries/{index}", shows=Shows.SEALED, result=dict)
+def read_entry(ask: Ask) -> Reply:
+    """Read the event at an index, with personal values sealed."""
+    return Reply(body=recorded_document(Recorded.parse(_entry(ask))))
+
+
+@query("read-proof", "/log/entries/{index}/proof", shows=Shows.NOTHING, result=str, media_types=(TEXT,))
+def read_proof(ask: Ask) -> Reply:
+    """Read the tlog-proof of an entry (C2SP), under the first checkpoint with it that every witness cosigned."""
+    _entry(ask)
+    return Reply(body=ask.ledger.prove_cosigned(ask.path["index"]), media_type=TEXT)
+
+
+@query("read-receipt", "/log/entries/{index}/receipt", shows=Shows.SEALED, result=ReceiptDocument)
+def read_receipt(ask: Ask) -> Reply:
+    """Read the receipt of one entry again: its exact bytes and its proof."""
+    entry = _entry(ask)
+    proof = ask.ledger.prove_cosigned(ask.path["index"])
+    return Reply(body=receipt_document(Receipt(ask.path["index"], (entry,), (proof,))))
+
+
+def _entry(ask: Ask) -> bytes:
+    try:
+        return ask.ledger.entry(ask.path["index"])
+    except Invalid:
+        raise Problem("not-found") from None
+
+
+@query(
+    "read-events", "/log/events", shows=Shows.SEALED, result=dict, media_types=(NDJSON,),
+    parameters=(
+        FROM, TO, Parameter("wait_s", "Wait so long for the first one, at most 30 seconds.", number,
+                            {"type": "integer", "minimum": 0, "maximum": 30}),
+    ),
+)  # fmt: skip
+def read_events(ask: Ask) -> Reply:
+    """Read the log from an index on as NDJSON, values sealed, at most 1,000 events: read on from `Next-Index`."""
+    first = ask.get("from") or 0
+    wait_s = ask.get("wait_s") or 0
+    if wait_s > 30:
+        raise Invalid("wait_s", "is at most 30")
+    if wait_s:
+        ask.ledger.wait_for(first + 1, float(wait_s))
+    end = min(ask.ledger.size(), first + FEED, *(one for one in (ask.get("to"),) if one is not None))
+    found = list(ask.ledger.read(after=first, end=end)) if end > first else []
+    lines = b"".join(msgspec.json.encode(recorded_document(one)) + b"\n" for one in found)
+    return Reply(body=lines, media_type=NDJSON, headers={"Next-Index": str(max(first, end))})
+
+
+@query("explain-entry", "/log/entries/{index}/explanation", shows=Shows.SEALED, result=Explanation)
+def explain_entry(ask: Ask) -> Reply:
+    """Explain a decision: the entries it rested on, the rules that decided it, the policy of that day."""
+    _entry(ask)
+    return Reply(body=explain(ask.ledger, ask.path["index"]))
+
+
+@query(
+    "explain-command", "/explain", method="POST", shows=Shows.SEALED, result=Explanation,
+    body=Body(media_types=(JSON,), max_bytes=1024 * 1024),
+)  # fmt: skip
+def explain_a_command(ask: Ask) -> Reply:
+    """Explain how a command would be decided now, and record nothing. The body is the command with its `command` name."""
+    asked: Any = parse_command(ask.body)
+    return Reply(body=explain_command(ask.ledger, asked.command, ask.caller.actor))

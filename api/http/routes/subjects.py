@@ -1,0 +1,222 @@
+"""Subjects: what is held of a person, now and as it was known, who they are by an identifier, and what binds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from api.answer_files import markdown
+from api.event_json import recorded_document
+from api.http.ask import Ask
+from api.http.operation import JSON, NDJSON, TEXT, Body, Reply, Shows, query
+from api.http.parameters import (
+    AS_OF,
+    CURSOR,
+    FIELDS,
+    FORMAT,
+    LIMIT,
+    MIN_POSITION,
+    VALID_AT,
+    moment,
+    Parameter,
+)
+from api.http.problems import Problem
+from api.http.staff import allowed_fields, check_employee, check_use
+from ledger.errors import FieldUnknown
+from ledger.state.retention import Term
+from ledger.vocabulary import IdentifierKind, Purpose, SubjectId, Word
+from projections import Binding, FieldState, FieldVersion, Hold, Restriction, SubjectState
+from projections.answer import Answer, Portable, answer, portable
+
+PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Whose an identifier is or was, the first known first."""
+
+    subject_ids: tuple[SubjectId, ...]
+
+
+class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An identifier to look up. It is personal, so it stands in the body and never in an address."""
+
+    kind: IdentifierKind
+    value: str
+
+
+class Person(msgspec.Struct, frozen=True):
+    """The records of one person, merged with this one."""
+
+    subject_ids: tuple[SubjectId, ...]
+
+
+@query(
+    "lookup-subject", "/subjects/lookup", method="POST", shows=Shows.PERSONAL, result=Found, body=Body(struct=Wanted),
+    parameters=(MIN_POSITION,),
+)  # fmt: skip
+def lookup_subject(ask: Ask) -> Reply:
+    """Find whose an identifier is: an e-mail address, a phone number or a personal code."""
+    wanted: Wanted = ask.body
+    found = tuple(ask.projections.lookup(wanted.kind, wanted.value))
+    return Reply(body=Found(found), subjects=found, fields=(Word(wanted.kind),))
+
+
+@query(
+    "read-subject", "/subjects/{subject_id}", shows=Shows.PERSONAL, result=SubjectState,
+    parameters=(AS_OF, VALID_AT, MIN_POSITION, FIELDS),
+)  # fmt: skip
+def read_subject(ask: Ask) -> Reply:
+    """Read what is held of a person, now, or as it was known and true then.
+
+    Employees are shown the fields that their purpose allows; a field asked for by name that it does not allow is denied.
+    """
+    state = ask.projections.state(ask.subject_id, as_of=ask.as_of, valid_at=ask.get("valid_at"))
+    names = _fields_shown(ask, state)
+    whole = names == tuple(state.fields) and not ask.fields
+    fields = {name: state.fields[name] for name in names}
+    shown = msgspec.structs.replace(state, fields=fields, identifiers=state.identifiers if whole else ())
+    # What a correction has to name: it changes with each event that sets a field.
+    versions = max((one.expected_version or 0 for one in state.fields.values()), default=0)
+    return Reply(body=shown, fields=names, headers={"ETag": f'"{versions}"'})
+
+
+def _fields_shown(ask: Ask, state: SubjectState) -> tuple[Word, ...]:
+    """Return which fields are shown. Raises Refused where one that is asked for by name may not be."""
+    for name in ask.fields:
+        if name not in state.fields:
+            raise FieldUnknown(subject=state.subject_id, field=name)
+    if not ask.by_staff:
+        return ask.fields or tuple(state.fields)
+    purpose, case = _stated(ask)
+    if ask.fields:
+        fields = tuple(dict.fromkeys(ask.fields))
+        check_use(
+            ask.ledger, ask.caller.actor, state.subject_id, purpose=purpose, case_reference=case, fields=fields
+        )
+        return fields
+    policy = check_employee(ask.ledger, ask.caller.actor.id, ask.ledger.now())
+    return allowed_fields(policy, state.fields, purpose=purpose, role=state.role)
+
+
+def _stated(ask: Ask) -> tuple[Purpose, Any]:
+    if ask.purpose is None or ask.case_reference is None:
+        raise Problem("purpose-needed")
+    return ask.purpose, ask.case_reference
+
+
+@query(
+    "read-field", "/subjects/{subject_id}/fields/{field}", shows=Shows.PERSONAL, result=FieldState,
+    parameters=(AS_OF, VALID_AT, MIN_POSITION),
+)  # fmt: skip
+def read_field(ask: Ask) -> Reply:
+    """Read one field of a person; its ETag is what a correction sends as If-Match."""
+    state = ask.projections.state(ask.subject_id, as_of=ask.as_of, valid_at=ask.get("valid_at"))
+    name = Word(ask.path["field"])
+    if name not in state.fields:
+        raise FieldUnknown(subject=ask.subject_id, field=name)
+    if ask.by_staff:
+        purpose, case = _stated(ask)
+        check_use(ask.ledger, ask.caller.actor, ask.subject_id, purpose=purpose, case_reference=case, fields=(name,))
+    found = state.fields[name]
+    return Reply(body=found, fields=(name,), headers={"ETag": f'"{found.expected_version}"'})
+
+
+@query(
+    "read-subject-history", "/subjects/{subject_id}/history", shows=Shows.PERSONAL, result=FieldVersion, paged=True,
+    parameters=(*PAGE, FIELDS),
+)  # fmt: skip
+def read_history(ask: Ask) -> Reply:
+    """List every version of a person's fields, in the order of recording."""
+    found = ask.projections.history(ask.subject_id, as_of=ask.as_of)
+    if ask.by_staff:
+        purpose, _ = _stated(ask)
+        policy = check_employee(ask.ledger, ask.caller.actor.id, ask.ledger.now())
+        role = ask.projections.state(ask.subject_id, as_of=ask.as_of).role
+        names = allowed_fields(policy, {one.field for one in found}, purpose=purpose, role=role)
+        found = tuple(one for one in found if one.field in names)
+    if ask.fields:
+        found = tuple(one for one in found if one.field in ask.fields)
+    return Reply(items=found, fields=tuple({one.field for one in found}))
+
+
+@query("read-person", "/subjects/{subject_id}/person", shows=Shows.PERSONAL, result=Person, parameters=(AS_OF,))
+def read_person(ask: Ask) -> Reply:
+    """List the records that are of one person with this one, by merges."""
+    found = ask.projections.person(ask.subject_id, as_of=ask.as_of)
+    return Reply(body=Person(found), subjects=found)
+
+
+@query(
+    "list-restrictions", "/subjects/{subject_id}/restrictions", shows=Shows.PERSONAL, result=Restriction, paged=True,
+    parameters=PAGE,
+)  # fmt: skip
+def list_restrictions(ask: Ask) -> Reply:
+    """List the restrictions of processing of a person's data (GDPR Art. 18)."""
+    return Reply(items=ask.projections.restrictions(ask.subject_id, as_of=ask.as_of))
+
+
+@query(
+    "list-subject-holds", "/subjects/{subject_id}/holds", shows=Shows.PERSONAL, result=Hold, paged=True,
+    parameters=PAGE,
+)  # fmt: skip
+def list_holds(ask: Ask) -> Reply:
+    """List the legal holds on a person's data."""
+    return Reply(items=ask.projections.holds(ask.subject_id, as_of=ask.as_of))
+
+
+@query(
+    "list-retention", "/subjects/{subject_id}/retention", shows=Shows.PERSONAL, result=Term, paged=True,
+    parameters=PAGE,
+)  # fmt: skip
+def list_retention(ask: Ask) -> Reply:
+    """List until when each class of a person's data is kept."""
+    return Reply(items=ask.projections.retention(ask.subject_id, as_of=ask.as_of))
+
+
+@query(
+    "list-bindings", "/subjects/{subject_id}/bindings", shows=Shows.PERSONAL, result=Binding, paged=True,
+    parameters=(*PAGE, Parameter("at", "Which text bound them at this moment (default: now).", moment,
+                                 {"type": "string", "format": "date-time"})),
+)  # fmt: skip
+def list_bindings(ask: Ask) -> Reply:
+    """List which terms and principles bound a person at a moment, and what they accepted."""
+    return Reply(items=ask.projections.bindings(ask.subject_id, ask.get("at") or ask.at, as_of=ask.as_of))
+
+
+@query(
+    "answer-subject", "/subjects/{subject_id}/answer", shows=Shows.PERSONAL, result=Answer,
+    parameters=(AS_OF, MIN_POSITION), media_types=(JSON, TEXT),
+)  # fmt: skip
+def answer_subject(ask: Ask) -> Reply:
+    """Give a person all that is held of them (GDPR Art. 15), complete: as JSON, or as text with `Accept: text/plain`."""
+    found = answer(ask.projections, ask.ledger, ask.subject_id, as_of=ask.as_of)
+    fields = tuple(one.field for one in found.data)
+    if ask.headers.get("accept", "").startswith(("text/plain", "text/markdown")):
+        text = "\n".join(markdown(found)) + "\n"
+        return Reply(body=text.encode(), media_type=TEXT, fields=fields)
+    return Reply(body=found, fields=fields)
+
+
+@query(
+    "export-subject", "/subjects/{subject_id}/export", shows=Shows.PERSONAL, result=Portable,
+    parameters=(MIN_POSITION, FORMAT), media_types=(NDJSON,),
+)  # fmt: skip
+def export_subject(ask: Ask) -> Reply:
+    """Give a person what they may take along (GDPR Art. 20), all of it: as NDJSON, or as CSV with `format=csv`."""
+    found = tuple(portable(ask.projections, ask.subject_id))
+    if ask.get("format") == "csv":
+        return Reply(items=found, fields=tuple(Word(one.name) for one in found if one.kind == "field"))
+    lines = b"".join(msgspec.json.encode(one) + b"\n" for one in found)
+    names = tuple(Word(one.name) for one in found if one.kind == "field")
+    return Reply(body=lines, media_type=NDJSON, fields=names)
+
+
+@query(
+    "list-subject-events", "/subjects/{subject_id}/events", shows=Shows.SEALED, result=dict, paged=True,
+    parameters=PAGE,
+)  # fmt: skip
+def list_events(ask: Ask) -> Reply:
+    """List every event about a person, oldest first, with personal values sealed."""
+    found = tuple(ask.projections.subject_events(ask.subject_id, viewer=ask.caller.actor.role, as_of=ask.as_of))
+    return Reply(items=[recorded_document(one) for one in found])
