@@ -55,6 +55,8 @@ KEK_FILE: Final = "kek"
 SIGNING_KEY_FILE: Final = "signing-key"
 # While a key is replaced the new one lies beside the old one; afterwards the old one is kept as signing-key.<key id>.
 NEXT_SIGNING_KEY_FILE: Final = "signing-key.next"
+# The local issuer of access tokens signs with it.
+TOKEN_KEY_FILE: Final = "token-key"
 
 MAX_KEY_FILE_BYTES: Final = 4_096
 
@@ -64,7 +66,7 @@ MOST_ORDER_BYTES: Final = 256 * 1024 * 1024
 Clock = Callable[[], datetime]
 
 
-def _now() -> datetime:
+def now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -140,7 +142,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise StorageError(f"{path}: cannot be replaced ({error.strerror})") from error
         return kept
 
-    def open(self, *, clock: Clock = _now) -> Ledger:
+    def token_key(self, make: Callable[[], str]) -> str:
+        """Return the text of the key that access tokens are signed with, made where there is none. StorageError."""
+        path = self.data / TOKEN_KEY_FILE
+        if not os.path.lexists(path):
+            _write_once(path, make())
+        return _read_key_file(path)
+
+    def open(self, *, clock: Clock = now) -> Ledger:
         """Open the ledger. Raises StorageError or VerificationError, saying what to do."""
         self.check_is_there()
         return open_ledger(

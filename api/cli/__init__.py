@@ -4,8 +4,8 @@ One file a capability: setup (init, new-id), keys (key, rotate-key), policy, rec
 orders (record-order), people (state, lookup), recipients (recipients, disclosures, obligations), marketing (may-send,
 campaign, suppression, imports), requests (requests, holds, quarantine, retention, answer, export), history (history,
 replay), explain, documents, registers, evidence (prove, index), audit (verify, checkpoint, rebuild), publish
-(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), demo. A door knows no rules: it
-builds commands, and shows what the ledger answers.
+(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), tokens (token), demo. A door knows
+no rules: it builds commands, and shows what the ledger answers.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ from api.cli import (
     registers,
     requests,
     setup,
+    tokens,
     witness,
 )
 from api.cli.failure import CANNOT, DONE, INTERRUPTED, READER_GONE, Failure, failure_of, report
@@ -126,7 +127,7 @@ def _program(
 
 _CAPABILITIES = (
     setup, keys, policy, recording, orders, people, recipients, marketing, requests, history, explain, documents,
-    registers, evidence, audit, publish, accuse, witness, copy, duties, demo,
+    registers, evidence, audit, publish, accuse, witness, copy, duties, tokens, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

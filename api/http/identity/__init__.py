@@ -1,0 +1,135 @@
+"""Who calls: access tokens of an OpenID provider or of the local issuer, and API keys, all as `Authorization: Bearer`.
+
+    identity = open_identity(settings)
+    caller = await identity.acaller(request.headers.get("authorization"))
+
+What does not live here: what a caller may do (permissions), and whether an employee acknowledged (the rules).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from api.http.errors import Reason, Unauthenticated
+from api.http.identity.caller import Caller
+from api.http.identity.keys import Keys, PublicKey
+from api.http.identity.local import LocalIssuer, new_token_key
+from api.http.identity.token import LEEWAY_S, Issuer, Token, parse_token
+from api.settings import TOKEN_KEY_FILE, Clock, Settings, now
+
+__all__ = ["Caller", "Identity", "local_issuer", "open_identity"]
+
+# Tokens whose signature was found to hold. Only those are kept, so that nobody can crowd them out with false ones.
+MAX_SEEN: Final = 4_096
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """A token that holds, for as long as its key is trusted and its time has not come."""
+
+    issuer: Issuer
+    key_id: str
+    algorithm: str
+    key: PublicKey
+    caller: Caller
+    since: float
+    until: float
+
+    def holds(self, at: float) -> bool:
+        in_time = self.since - LEEWAY_S <= at < self.until + LEEWAY_S
+        # The same key still, not only one of the same name.
+        return in_time and self.issuer.keys.find(self.key_id, self.algorithm) is self.key
+
+
+class Identity:
+    """Tells who calls. May be used by several threads at once."""
+
+    def __init__(self, issuers: Sequence[Issuer], *, clock: Clock = now) -> None:
+        self._issuers = {issuer.name: issuer for issuer in issuers}
+        self._clock = clock
+        self._seen: dict[bytes, _Seen] = {}
+        self._lock = threading.Lock()
+
+    def caller(self, authorization: str | None) -> Caller:
+        """Return who sent this value of the header Authorization; it may wait for the issuer's keys.
+
+        Raises Unauthenticated, KeysUnavailable. A request with several such headers is for the caller to refuse.
+        """
+        text = _bearer(authorization)
+        if (keys := self._due(text)) is not None:
+            keys.refresh()
+        return self._caller(text)
+
+    async def acaller(self, authorization: str | None) -> Caller:
+        """The same on an event loop, which goes on meanwhile."""
+        text = _bearer(authorization)
+        if (keys := self._due(text)) is not None:
+            await asyncio.to_thread(keys.refresh)
+        return self._caller(text)
+
+    def _due(self, text: str) -> Keys | None:
+        """Return the keys that are to be fetched before this credential is looked at."""
+        seen = self._seen.get(_digest(text))
+        if seen is None:
+            token = parse_token(text)
+            keys, key_id, algorithm = self._issuer(token).keys, token.key_id, token.algorithm
+        else:
+            keys, key_id, algorithm = seen.issuer.keys, seen.key_id, seen.algorithm
+        return keys if keys.is_due(key_id, algorithm) else None
+
+    def _caller(self, text: str) -> Caller:
+        at = self._clock().timestamp()
+        digest = _digest(text)
+        seen = self._seen.get(digest)
+        if seen is not None and seen.holds(at):
+            return seen.caller
+        token = parse_token(text)
+        issuer = self._issuer(token)
+        key = issuer.keys.find(token.key_id, token.algorithm)
+        if key is None:
+            raise Unauthenticated(Reason.KEY)
+        caller, since, until = issuer.verify(token, key, at)
+        self._remember(digest, _Seen(issuer, token.key_id, token.algorithm, key, caller, since, until))
+        return caller
+
+    def _issuer(self, token: Token) -> Issuer:
+        issuer = self._issuers.get(token.issuer)
+        if issuer is None:
+            raise Unauthenticated(Reason.ISSUER)
+        return issuer
+
+    def _remember(self, digest: bytes, seen: _Seen) -> None:
+        with self._lock:
+            self._seen[digest] = seen
+            if len(self._seen) > MAX_SEEN:
+                del self._seen[next(iter(self._seen))]
+
+
+def open_identity(settings: Settings, *, clock: Clock = now) -> Identity:
+    """Return who may call by these settings; the key of the local issuer is made by the first to come. StorageError."""
+    return Identity([local_issuer(settings).issuer], clock=clock)
+
+
+def local_issuer(settings: Settings) -> LocalIssuer:
+    """Return the issuer whose key lies in the data directory. Raises StorageError."""
+    return LocalIssuer.parse(settings.token_key(new_token_key), str(settings.data / TOKEN_KEY_FILE))
+
+
+def _bearer(authorization: str | None) -> str:
+    """Return the credential of `Bearer <credential>`: RFC 6750 §2.1."""
+    if authorization is None:
+        raise Unauthenticated(Reason.MISSING)
+    scheme, _, credential = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not credential:
+        raise Unauthenticated(Reason.SCHEME)
+    return credential
+
+
+def _digest(text: str) -> bytes:
+    # What was found to hold is kept without the token itself.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
