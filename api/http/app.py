@@ -26,7 +26,7 @@ from api.http.openapi import describe
 from api.http.operation import JSON, OPERATIONS, Operation
 from api.http.problems import Problem
 from api.http.rings import add_rings
-from api.http.service import Service, open_service
+from api.http.service import Service
 from api.settings import Settings
 
 assert commanding and routes.CAPABILITIES
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        await open_service(service)
+        await service.aopen()
         try:
             yield
         finally:

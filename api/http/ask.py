@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
+from api.command_json import MAX_IDEMPOTENCY_KEY
 from api.http.identity import Caller
 from api.http.operation import Operation
 from api.http.owners import About
@@ -19,6 +20,15 @@ from projections import AsOf, Projections
 
 if TYPE_CHECKING:
     from api.http.service import Service
+
+
+def owned_key(actor_id: ActorId, key: str | None) -> str | None:
+    """Return an idempotency key as the ledger keeps it: two callers who chose the same one asked for two things."""
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_IDEMPOTENCY_KEY:
+        raise Invalid("Idempotency-Key", f"is a text of 1 to {MAX_IDEMPOTENCY_KEY} characters")
+    return f"{actor_id}:{key}"
 
 
 @dataclass(frozen=True)
@@ -81,6 +91,11 @@ class Ask:
     def fields(self) -> tuple[Word, ...]:
         """The fields that are asked for, none when all are."""
         return tuple(self.parameters.get("field", ()))
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key under which this caller's request is recorded once. Raises Invalid."""
+        return owned_key(self.caller.actor.id, self.headers.get("idempotency-key"))
 
     def get(self, name: str) -> Any:
         """Return a parameter, None where it was not given."""

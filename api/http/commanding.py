@@ -14,8 +14,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from api.command_json import MAX_IDEMPOTENCY_KEY, Asked, command_of, parse_command, parse_object, summary
-from api.http.door import Door, read_body
+from api.command_json import Asked, command_of, parse_command, parse_object, summary
+from api.http.ask import owned_key
+from api.http.door import Door, note, read_body
 from api.http.identity import Caller
 from api.http.operation import JSON, NDJSON, OPERATIONS, Body, Operation, Reply, Shows, add, query
 from api.http.owners import About
@@ -26,7 +27,7 @@ from api.http.problems import Problem, answered
 from api.http.staff import check_employee
 from ledger import Receipt
 from ledger.command import BY_NAME, Command
-from ledger.errors import Invalid, LedgerError
+from ledger.errors import LedgerError
 from ledger.state.employee import STAFF
 from ledger.vocabulary import Word
 
@@ -97,7 +98,7 @@ class Commanding:
 
     async def answer(self, operation: Operation, request: Request) -> Response:
         """Carry out one command and answer with its receipt."""
-        request.scope["operation"] = operation.id
+        note(request, operation)
         try:
             receipt = await self._one(operation, request)
         except Exception as error:
@@ -107,7 +108,7 @@ class Commanding:
 
     async def _one(self, operation: Operation, request: Request) -> Receipt:
         service, body = self._service, operation.body
-        caller = self._door.enter(request, operation)
+        caller = await self._door.enter(request, operation)
         grant = service.permissions.of(operation.id, caller.actor.role)
         if grant is Grant.NONE:
             await self._door.refuse(caller, operation.id, About(), "forbidden")
@@ -119,14 +120,14 @@ class Commanding:
         await self._door.permit(caller, operation.id, grant, about)
         if caller.actor.role in STAFF and about.is_personal and operation.id not in _WITHOUT_ACKNOWLEDGEMENT:
             await asyncio.to_thread(check_employee, service.ledger, caller.actor.id, service.ledger.now())
-        key = idempotency_key(request, caller)
+        key = owned_key(caller.actor.id, request.headers.get("idempotency-key"))
         return await service.ledger.arecord(command, caller.actor, idempotency_key=key)
 
     async def batch(self, operation: Operation, request: Request) -> Response:
         """Carry out many commands, one a line; answer a receipt or a problem a line, in the same order."""
-        request.scope["operation"] = operation.id
+        note(request, operation)
         try:
-            caller = self._door.enter(request, operation)
+            caller = await self._door.enter(request, operation)
             if self._service.permissions.of(operation.id, caller.actor.role) is Grant.NONE:
                 await self._door.refuse(caller, operation.id, About(), "forbidden")
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != NDJSON:
@@ -152,7 +153,7 @@ class Commanding:
         for line in lines:
             try:
                 one = self._parse(caller, line)
-                asked.append((one.command, caller.actor, _owned_key(caller, one.idempotency_key)))
+                asked.append((one.command, caller.actor, owned_key(caller.actor.id, one.idempotency_key)))
                 places.append(len(outcomes))
                 outcomes.append(Problem("internal"))
             except LedgerError as error:
@@ -186,19 +187,6 @@ class Commanding:
         if isinstance(outcome, Receipt):
             return msgspec.json.encode({"line": number + 1, "receipt": receipt_document(outcome)}) + b"\n"
         return msgspec.json.encode({"line": number + 1, "problem": answered(outcome).members}) + b"\n"
-
-
-def idempotency_key(request: Request, caller: Caller) -> str | None:
-    """Return the key under which this caller's request is recorded once. Raises Invalid."""
-    key = request.headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= MAX_IDEMPOTENCY_KEY:
-        raise Invalid("Idempotency-Key", f"is a text of 1 to {MAX_IDEMPOTENCY_KEY} characters")
-    return _owned_key(caller, key)
-
-
-def _owned_key(caller: Caller, key: str | None) -> str | None:
-    # Two callers who chose the same key asked for two things.
-    return None if key is None else f"{caller.actor.id}:{key}"
 
 
 @query(

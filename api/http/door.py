@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -18,8 +19,9 @@ from starlette.responses import Response
 
 from api.command_json import parse_object
 from api.http.ask import Ask
+from api.http.exchange import exchange_of, place_of
 from api.http.identity import Caller
-from api.http.operation import JSON, Operation, Reply, Shows
+from api.http.operation import Operation, Reply, Shows
 from api.http.owners import About
 from api.http.owners import Caller as Owner
 from api.http.owners import owns
@@ -28,9 +30,10 @@ from api.http.parameters import IN_PATH, identifier
 from api.http.permissions import Grant
 from api.http.problems import Problem, answered
 from api.http.staff import check_employee
-from ledger.errors import Invalid, LedgerError, Refused
+from ledger.errors import Invalid
 from ledger.state.employee import STAFF
-from ledger.vocabulary import Purpose, Reference, SubjectId, Word, check_reference
+from ledger.vocabulary import Purpose, Reference, Sha256Hex, Word, check_reference
+from projections.access_log import Read
 
 if TYPE_CHECKING:
     from api.http.service import Service
@@ -47,7 +50,7 @@ class Door:
 
     async def answer(self, operation: Operation, request: Request) -> Response:
         """Answer one request; never raises but for cancellation."""
-        request.scope["operation"] = operation.id
+        note(request, operation)
         try:
             return await self._answer(operation, request)
         except ClientDisconnect:
@@ -58,17 +61,15 @@ class Door:
     def problem(self, request: Request, error: Exception) -> Response:
         """Return the answer to an error; of one that is not ours only the class is kept, in the log."""
         found = answered(error)
-        request.scope["problem"] = found.members["code"]
-        if isinstance(error, Refused):
-            self._service.metrics.refused(error.code)
-        if not isinstance(error, LedgerError):
-            request.scope["failure"] = type(error).__name__
-            self._service.failed(error)
+        if (exchange := exchange_of(request.scope)) is not None:
+            exchange.problem = found.members["code"]
+            if found.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+                exchange.error = place_of(error)
         return Response(found.encode(), found.status, found.headers)
 
     async def _answer(self, operation: Operation, request: Request) -> Response:
         service = self._service
-        caller = self.enter(request, operation)
+        caller = await self.enter(request, operation)
         # Before the body is taken: who may not do this at all sends nothing for nothing.
         grant = service.permissions.of(operation.id, caller.actor.role)
         if grant is Grant.NONE:
@@ -82,10 +83,11 @@ class Door:
             await service.access.arecord(_shown(ask, reply, service.access.digest(content)))
         return Response(content, reply.status, {"Content-Type": reply.media_type, **reply.headers})
 
-    def enter(self, request: Request, operation: Operation) -> Caller:
+    async def enter(self, request: Request, operation: Operation) -> Caller:
         """Return who asks. Raises Unauthenticated, and Problem when they ask too often."""
-        caller = self._service.identity.caller(request.headers.get("authorization"))
-        request.scope["caller"] = caller
+        caller = await self._service.identity.acaller(request.headers.get("authorization"))
+        if (exchange := exchange_of(request.scope)) is not None:
+            exchange.role, exchange.actor_id = caller.actor.role, caller.actor.id
         self._service.check_rate(caller, operation)
         return caller
 
@@ -140,9 +142,13 @@ class Door:
         return ask.operation.answer(ask)
 
 
-def _shown(ask: Ask, reply: Reply, digest: str) -> Any:
-    from api.http.access import Read
+def note(request: Request, operation: Operation) -> None:
+    """Say which operation it is, for the log and the metrics."""
+    if (exchange := exchange_of(request.scope)) is not None:
+        exchange.operation = operation.id
 
+
+def _shown(ask: Ask, reply: Reply, digest: Sha256Hex) -> Read:
     about = ask.operation.about(ask)
     subjects = reply.subjects or (() if about.subject_id is None else (about.subject_id,))
     return Read(
@@ -156,6 +162,7 @@ def _shown(ask: Ask, reply: Reply, digest: str) -> Any:
         records=ask.position,
         digest=digest,
         items=len(reply.items) if reply.items is not None else 1,
+        employee_id=about.employee_id,
     )
 
 

@@ -100,6 +100,7 @@ def query(
     body: Body | None = None,
     paged: bool = False,
     media_types: tuple[str, ...] = (JSON,),
+    about: Callable[[Ask], About] = lambda ask: ask.about(),
 ) -> Callable[[F], F]:
     """Declare the function below as an operation. Its module is its capability, its docstring the summary."""
 
@@ -109,6 +110,7 @@ def query(
                 id=id, method=method, path=f"/v1{path}", capability=function.__module__.rsplit(".", 1)[1],
                 summary=" ".join((function.__doc__ or "").split("\n\n")[0].split()), answer=function, shows=shows,
                 parameters=parameters, body=body, result=result, paged=paged, media_types=media_types,
+                about=about,
             )
         )  # fmt: skip
         return function

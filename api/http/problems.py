@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
 
+from api.http.errors import KeysUnavailable, Unauthenticated
 from api.http.problem import TYPE_PREFIX
 from ledger import errors
 from ledger.errors import (
@@ -115,6 +115,11 @@ def answered(error: BaseException) -> Answered:
     """Return the problem that an error is answered with. Whatever is not ours is `internal`, with nothing of its text."""
     if isinstance(error, Problem):
         return _problem(error.code, detail=error.detail, retry_after_s=error.retry_after_s, more=error.more)
+    if isinstance(error, Unauthenticated):
+        found = _problem("unauthenticated", detail=str(error), more={"reason": error.reason})
+        return msgspec.structs.replace(found, headers=found.headers | {"WWW-Authenticate": error.challenge})
+    if isinstance(error, KeysUnavailable):
+        return _problem("not-ready", retry_after_s=5)
     if isinstance(error, Invalid):
         return _problem(error.code, more={"field": error.evidence["field"], "why": error.evidence["why"]})
     if isinstance(error, Refused):
@@ -155,8 +160,6 @@ def _problem(
     headers = {"Content-Type": "application/problem+json"}
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(retry_after_s)))
-    if status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
     return Answered(status, members | dict(more or {}), headers)
 
 

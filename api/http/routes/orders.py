@@ -7,7 +7,6 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from api.command_json import MAX_IDEMPOTENCY_KEY
 from api.http.ask import Ask
 from api.http.commanding import ReceiptDocument, receipt_document
 from api.http.operation import BYTES, Body, Reply, Shows, query
@@ -97,7 +96,7 @@ def upload_mail(ask: Ask) -> Reply:
 def _record(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) -> Reply:
     if not ask.body:
         raise Invalid("content", "is empty: an order has at least one byte")
-    key, claimed_at = _key(ask), None
+    key, claimed_at = ask.idempotency_key, None
     if kind == MAIL and channel is OrderChannel.EMAIL:
         facts = mail_facts(ask.body)
         key, claimed_at = key or mail_key(ask.body, facts), facts.sent_at
@@ -117,13 +116,6 @@ def _record(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) 
     taken = take_in(ask.ledger, command, ask.caller.actor, key=key)
     body = Taken(taken.order_id, taken.again, receipt_document(taken.receipt))
     return Reply(body=body, status=200 if taken.again else 201)
-
-
-def _key(ask: Ask) -> str | None:
-    key = ask.headers.get("idempotency-key")
-    if key is not None and not 0 < len(key) <= MAX_IDEMPOTENCY_KEY:
-        raise Invalid("Idempotency-Key", f"is a text of 1 to {MAX_IDEMPOTENCY_KEY} characters")
-    return None if key is None else f"{ask.caller.actor.id}:{key}"
 
 
 def _file_name(ask: Ask) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from api.answer_files import markdown
 from api.event_json import recorded_document
 from api.http.ask import Ask
+from api.http.commanding import ReceiptDocument, receipt_document
 from api.http.operation import JSON, NDJSON, TEXT, Body, Reply, Shows, query
 from api.http.parameters import (
     AS_OF,
@@ -18,15 +20,30 @@ from api.http.parameters import (
     LIMIT,
     MIN_POSITION,
     VALID_AT,
-    moment,
     Parameter,
+    moment,
+    number,
 )
 from api.http.problems import Problem
 from api.http.staff import allowed_fields, check_employee, check_use
-from ledger.errors import FieldUnknown
+from ledger.command import Recorded
+from ledger.commands import CorrectData
+from ledger.errors import FieldUnknown, Invalid, StaleVersion, SubjectUnknown
 from ledger.state.retention import Term
-from ledger.vocabulary import IdentifierKind, Purpose, SubjectId, Word
-from projections import Binding, FieldState, FieldVersion, Hold, Restriction, SubjectState
+from ledger.storage.engine import QueryItem
+from ledger.vocabulary import (
+    Channel,
+    IdentifierKind,
+    Purpose,
+    Reference,
+    Role,
+    SubjectId,
+    Tag,
+    Word,
+    disclosure_tag,
+    subject_tag,
+)
+from projections import AsOf, Binding, FieldState, FieldVersion, Hold, Restriction, SubjectState
 from projections.answer import Answer, Portable, answer, portable
 
 PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
@@ -120,6 +137,52 @@ def read_field(ask: Ask) -> Reply:
         check_use(ask.ledger, ask.caller.actor, ask.subject_id, purpose=purpose, case_reference=case, fields=(name,))
     found = state.fields[name]
     return Reply(body=found, fields=(name,), headers={"ETag": f'"{found.expected_version}"'})
+
+
+class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is right instead. An employee says how whoever called was verified, and names the evidence."""
+
+    value: Any
+    channel: Channel = Channel.API
+    valid_from: datetime | None = None
+    verification: IdentityCheck | None = None
+    evidence: Reference | None = None
+
+
+@query(
+    "correct-field", "/subjects/{subject_id}/fields/{field}", method="PUT", shows=Shows.NOTHING,
+    result=ReceiptDocument, body=Body(struct=Correction),
+)  # fmt: skip
+def correct_field(ask: Ask) -> Reply:
+    """Correct a field; If-Match is the ETag of what was read. What somebody changed meanwhile is not overwritten."""
+    wanted: Correction = ask.body
+    if ask.by_staff:
+        check_employee(ask.ledger, ask.caller.actor.id, ask.ledger.now())
+    command = CorrectData(
+        subject_id=ask.subject_id,
+        field=Word(ask.path["field"]),
+        value=wanted.value,
+        expected_version=_expected(ask),
+        channel=wanted.channel,
+        valid_from=wanted.valid_from,
+        verification=wanted.verification,
+        evidence=wanted.evidence,
+    )
+    try:
+        receipt = ask.ledger.record(command, ask.caller.actor, idempotency_key=ask.idempotency_key)
+    except StaleVersion as stale:
+        raise Problem("precondition-failed", index=stale.index) from None
+    return Reply(body=receipt_document(receipt), status=201)
+
+
+def _expected(ask: Ask) -> int:
+    stated = ask.headers.get("if-match")
+    if stated is None:
+        raise Problem("precondition-needed")
+    text = stated.strip().removeprefix('"').removesuffix('"')
+    if not (text.isascii() and text.isdigit() and len(text) <= 16):
+        raise Invalid("If-Match", "is the ETag of what was read")
+    return number(text, "If-Match")
 
 
 @query(
@@ -218,5 +281,21 @@ def export_subject(ask: Ask) -> Reply:
 )  # fmt: skip
 def list_events(ask: Ask) -> Reply:
     """List every event about a person, oldest first, with personal values sealed."""
-    found = tuple(ask.projections.subject_events(ask.subject_id, viewer=ask.caller.actor.role, as_of=ask.as_of))
-    return Reply(items=[recorded_document(one) for one in found])
+    hidden = _hidden(ask)
+    found = ask.ledger.read((QueryItem((), (subject_tag(ask.subject_id),)),))
+    items = [recorded_document(one) for one in found if _known(one, ask.as_of) and hidden.isdisjoint(one.tags)]
+    if not items:
+        raise SubjectUnknown(subject=ask.subject_id)
+    return Reply(items=items)
+
+
+def _hidden(ask: Ask) -> set[Tag]:
+    """Return the tags of disclosures that are secret from whoever asks: they are in no list, count or page of theirs."""
+    everything = ask.projections.disclosures(ask.subject_id, viewer=Role.OFFICER)
+    seen = ask.projections.disclosures(ask.subject_id, viewer=ask.caller.actor.role)
+    shown = {one.disclosure_id for one in seen}
+    return {disclosure_tag(one.disclosure_id) for one in everything if one.disclosure_id not in shown}
+
+
+def _known(one: Recorded, as_of: AsOf) -> bool:
+    return as_of is None or (one.index < as_of if isinstance(as_of, int) else one.recorded_at <= as_of)

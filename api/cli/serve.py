@@ -1,0 +1,53 @@
+"""serve: the HTTP API of a ledger."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Final
+
+import typer
+
+from api.cli.failure import Usage
+from api.cli.options import DataOption
+from api.settings import read_settings
+
+DEFAULT_PORT: Final = 8080
+GRACE_S: Final = 30
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this command to the program."""
+    app.command("serve")(serve)
+
+
+def serve(
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = DEFAULT_PORT,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes; more than one on PostgreSQL.")] = 1,
+    data: DataOption = None,
+) -> None:
+    """Serve the HTTP API of a ledger: http://127.0.0.1:8080/v1/openapi.json describes it.
+
+    Example: prooftrail serve
+
+    Example: PROOFTRAIL_DSN=… prooftrail serve --workers 2 --host 0.0.0.0
+
+    A token to call it with: prooftrail token --role officer --subject ID. It speaks plain HTTP: put TLS before it. What
+    is asked for is logged to standard output, one JSON object a line. SIGTERM finishes what was begun, and stops.
+    """
+    import uvicorn
+
+    from api.http.protocol import DeadlineProtocol
+
+    settings = read_settings(data)
+    if workers > 1 and settings.server is None:
+        raise Usage("--workers: a ledger in files has one process that records; several need PostgreSQL")
+    # Before anything listens: what is missing is said here, once, and not by each worker.
+    settings.open().close()
+    if data is not None:
+        os.environ["PROOFTRAIL_DATA"] = str(data)
+    uvicorn.run(
+        "api.http.main:app", factory=True, host=host, port=port, workers=workers, http=DeadlineProtocol, ws="none",
+        lifespan="on", access_log=False, log_config=None, server_header=False, date_header=True,
+        timeout_graceful_shutdown=GRACE_S,
+    )  # fmt: skip

@@ -1,0 +1,30 @@
+"""The rings around the door, from outside in: the exchange and its log, security headers, then the limits."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fastapi import FastAPI
+
+from api.http.asgi import Scope
+from api.http.exchange import Exchanges
+from api.http.limits import AddressRate, BodyLimit, Concurrency, Deadline, Rate, RateLimits, SecurityHeaders
+from api.http.operation import OPERATIONS
+from api.http.service import Service
+
+# Whoever asks whether we are alive is never told to wait.
+EXEMPT: Final = ("/health/live", "/health/ready")
+# From one address, whoever is behind it: several callers may be.
+_BY_ADDRESS: Final = {"address": Rate(per_second=4_000, burst=8_000)}
+_MOST_BYTES: Final = 256 * 1024
+
+
+def add_rings(app: FastAPI, service: Service) -> None:
+    """Put the rings around the application; the last one added is the outermost."""
+    app.add_middleware(Concurrency, exempt=EXEMPT)
+    app.add_middleware(BodyLimit, max_bytes=_most_bytes(service))
+    app.add_middleware(Deadline)
+    app.add_middleware(AddressRate, rates=RateLimits(_BY_ADDRESS), kind="address", exempt=EXEMPT)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Exchanges)
+    assert Scope
