@@ -1,0 +1,328 @@
+"""Limits: what a request may be large, how many are at work at once and how long, and how often a caller may ask.
+
+ASGI middleware and a token bucket; each refuses with a problem before anything is begun. How slowly bytes may come
+over a connection does not live here (protocol).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Mapping
+from ipaddress import IPv6Address, ip_address
+from time import monotonic
+from typing import Final
+
+import msgspec
+
+from api.http.asgi import App, Message, Receive, Scope, Send, has_body, header
+from api.http.exchange import answer_problem, exchange_of
+from ledger.errors import LedgerError
+
+# What is held of bodies at one time, over all requests: as much as the sequencer's queue may hold of sealed values.
+MAX_HELD_BYTES: Final = 256 * 1024 * 1024
+
+# Requests at work, and those that wait for their turn: about what 2 cores answer in a second.
+IN_FLIGHT: Final = 256
+WAITING: Final = 2_048
+WAIT_S: Final = 5.0
+
+# How long one request may be at work once it has arrived. Longer streams are exempt.
+DEADLINE_S: Final = 30.0
+
+# Callers whose buckets are remembered: about 200 bytes each.
+MAX_CALLERS: Final = 50_000
+
+
+class Interrupted(LedgerError):
+    """Ends an application that waits for a body which is refused: the problem is answered already."""
+
+
+class _Gate:
+    """Lets the application answer until a limit has answered in its place."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._scope = scope
+        self._send = send
+        self.started = False
+        self.shut = False
+
+    async def send(self, message: Message) -> None:
+        if not self.shut:
+            self.started = True
+            await self._send(message)
+
+    async def refuse(
+        self, status: int, code: str, title: str, detail: str, *, retry_after_s: float | None = None
+    ) -> None:
+        """Answer with a problem instead of the application. An answer that has begun is cut off: raises Interrupted."""
+        if self.started or self.shut:
+            raise Interrupted(code)
+        self.shut = True
+        await answer_problem(
+            self._scope, self._send, status, code, title, detail, retry_after_s=retry_after_s, close=True
+        )
+
+
+class BodyLimit:
+    """Refuses bodies that are too long (413) while they come in, and more of them than fit into memory (503).
+
+    `maximum` says how many bytes a request may have. A Content-Length beyond it is refused before anything is read.
+    """
+
+    def __init__(self, app: App, maximum: Callable[[Scope], int], *, held_bytes: int = MAX_HELD_BYTES) -> None:
+        self._app = app
+        self._maximum = maximum
+        self._held_bytes = held_bytes
+        self.held = 0
+        """Bytes of bodies of the requests that are at work now."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        maximum = self._maximum(scope)
+        gate = _Gate(scope, send)
+        announced = header(scope, b"content-length")
+        if announced is not None and int(announced) > maximum:
+            await self._too_large(gate, maximum)
+            return
+        mine = 0
+
+        async def counted() -> Message:
+            nonlocal mine
+            message = await receive()
+            size = len(message.get("body", b""))
+            mine += size
+            self.held += size
+            if mine > maximum:
+                await self._too_large(gate, maximum)
+                raise Interrupted("length-unfit")
+            if self.held > self._held_bytes and mine > size:
+                # One that fits into a single read is always taken: it is in memory already, and about to be done.
+                await gate.refuse(503, "busy", "busy", "Too much is being sent at once: ask again.", retry_after_s=1)
+                raise Interrupted("busy")
+            return message
+
+        try:
+            await self._app(scope, counted, gate.send)
+        except Interrupted:
+            if not gate.shut:
+                raise
+        finally:
+            self.held -= mine
+            if (exchange := exchange_of(scope)) is not None:
+                exchange.bytes_in = mine
+
+    @staticmethod
+    async def _too_large(gate: _Gate, maximum: int) -> None:
+        await gate.refuse(413, "length-unfit", "length unfit", f"The body may have at most {maximum} bytes here.")
+
+
+class Concurrency:
+    """Lets so many requests work at once, and so many more wait a while; refuses the others: 503 with Retry-After.
+
+    A request begins once all of its body is here: whoever sends slowly keeps nobody out, and holds memory only
+    (BodyLimit, around this). `exempt` are paths that are answered however much is going on: liveness, metrics.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        in_flight: int = IN_FLIGHT,
+        waiting: int = WAITING,
+        wait_s: float = WAIT_S,
+        exempt: Collection[str] = (),
+    ) -> None:
+        self._app = app
+        self._places = asyncio.Semaphore(in_flight)
+        self._most_waiting = waiting
+        self._wait_s = wait_s
+        self._exempt = frozenset(exempt)
+        self.waiting = 0
+        self.at_work = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in self._exempt:
+            await self._app(scope, receive, send)
+            return
+        if has_body(scope):
+            arrived = await _arrived(receive)
+            if arrived is None:
+                return
+            receive = _again(arrived, receive)
+        if not await self._take_place():
+            detail = "Too many requests are at work: nothing was begun; ask again."
+            await answer_problem(scope, send, 503, "busy", "busy", detail, retry_after_s=1)
+            return
+        self.at_work += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self.at_work -= 1
+            self._places.release()
+
+    async def _take_place(self) -> bool:
+        if not self._places.locked():
+            return await self._places.acquire()
+        if self.waiting >= self._most_waiting:
+            return False
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self._wait_s):
+                return await self._places.acquire()
+        except TimeoutError:
+            return False
+        finally:
+            self.waiting -= 1
+
+
+async def _arrived(receive: Receive) -> deque[Message] | None:
+    """Return the whole body in the pieces it came in, None when the caller left before its end."""
+    pieces: deque[Message] = deque()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        pieces.append(message)
+        if not message.get("more_body", False):
+            return pieces
+
+
+def _again(pieces: deque[Message], receive: Receive) -> Receive:
+    async def replayed() -> Message:
+        return pieces.popleft() if pieces else await receive()
+
+    return replayed
+
+
+class Deadline:
+    """Ends a request that is at work for too long: 503 while nothing was answered, else the connection is cut.
+
+    `seconds` says how long a request has; None for a stream, whose pace the connection watches. Whether a command was
+    recorded is open then: the problem says how to ask.
+    """
+
+    def __init__(self, app: App, seconds: Callable[[Scope], float | None] = lambda scope: DEADLINE_S) -> None:
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        seconds = self._seconds(scope) if scope["type"] == "http" else None
+        if seconds is None:
+            await self._app(scope, receive, send)
+            return
+        gate = _Gate(scope, send)
+        try:
+            async with asyncio.timeout(seconds) as timer:
+                await self._app(scope, receive, gate.send)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            await gate.refuse(
+                503,
+                "timed-out",
+                "timed out",
+                "It took too long. A command may be recorded or not: ask again with the same Idempotency-Key.",
+                retry_after_s=1,
+            )
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """A token bucket: `burst` requests at once, then `per_second`."""
+
+    per_second: float
+    burst: float
+
+
+class RateLimits:
+    """Token buckets by caller and class of operation, in bounded memory. For one event loop; each worker has its own.
+
+    `take` is quick and never waits. What is refused costs nothing.
+    """
+
+    def __init__(
+        self,
+        rates: Mapping[str, Rate],
+        *,
+        max_callers: int = MAX_CALLERS,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._rates = dict(rates)
+        self._max_callers = max_callers
+        self._clock = clock
+        # When each bucket is full again (the "theoretical arrival time" of GCRA): one number, and none once it is past.
+        self._full_at: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._full_at)
+
+    def take(self, key: str, cost: float = 1.0, *, kind: str) -> float:
+        """Take `cost` tokens of a caller's bucket for a class of operations; return 0, or the seconds to wait.
+
+        More than a bucket holds is paid with a full one.
+        """
+        rate, now = self._rates[kind], self._clock()
+        bucket = self._bucket((kind, key), now)
+        full_at = max(self._full_at.get(bucket, now), now) + min(cost, rate.burst) / rate.per_second
+        wait_s = full_at - now - rate.burst / rate.per_second
+        # A bucket that was refilled exactly is not kept waiting for the last bit of a float.
+        if wait_s > 1e-9:
+            return wait_s
+        self._full_at[bucket] = full_at
+        self._full_at.move_to_end(bucket)
+        return 0.0
+
+    def _bucket(self, bucket: tuple[str, str], now: float) -> tuple[str, str]:
+        """Return the bucket itself, or where there is no room for one more, the bucket that all of those share."""
+        if bucket in self._full_at or len(self._full_at) < self._max_callers:
+            return bucket
+        for _ in range(8):
+            oldest, full_at = self._full_at.popitem(last=False)
+            if full_at <= now:
+                return bucket
+            # It is in use: to forget it would give its caller a new one.
+            self._full_at[oldest] = full_at
+        return bucket[0], ""
+
+
+def address_key(scope: Scope) -> str:
+    """Return what a caller who is not known yet is counted by: the address, of IPv6 the /64 that one customer has."""
+    client = scope.get("client")
+    try:
+        address = ip_address(client[0]) if client else None
+    except ValueError:
+        address = None
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return address.packed[:8].hex()
+    return "" if address is None else str(address)
+
+
+class AddressRate:
+    """Refuses what comes too often from one address, before anybody is identified: 429 with Retry-After."""
+
+    def __init__(self, app: App, rates: RateLimits, *, kind: str, exempt: Collection[str] = ()) -> None:
+        self._app = app
+        self._rates = rates
+        self._kind = kind
+        self._exempt = frozenset(exempt)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in self._exempt:
+            wait_s = self._rates.take(address_key(scope), kind=self._kind)
+            if wait_s:
+                await answer_problem(
+                    scope,
+                    send,
+                    429,
+                    "too-many-requests",
+                    "too many requests",
+                    "Wait as long as Retry-After says.",
+                    retry_after_s=wait_s,
+                    close=has_body(scope),
+                )
+                return
+        await self._app(scope, receive, send)
