@@ -39,6 +39,7 @@ from api.cli import (
     recording,
     registers,
     requests,
+    serve,
     setup,
     tokens,
     witness,
@@ -127,7 +128,7 @@ def _program(
 
 _CAPABILITIES = (
     setup, keys, policy, recording, orders, people, recipients, marketing, requests, history, explain, documents,
-    registers, evidence, audit, publish, accuse, witness, copy, duties, tokens, demo,
+    registers, evidence, audit, publish, accuse, witness, copy, duties, serve, tokens, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

@@ -23,7 +23,9 @@ def add_to(app: typer.Typer) -> None:
 def serve(
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = DEFAULT_PORT,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes; more than one on PostgreSQL.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=64, help="Processes; more than one on PostgreSQL.")
+    ] = 1,
     data: DataOption = None,
 ) -> None:
     """Serve the HTTP API of a ledger: http://127.0.0.1:8080/v1/openapi.json describes it.

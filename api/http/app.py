@@ -29,13 +29,14 @@ from api.http.rings import add_rings
 from api.http.service import Service
 from api.settings import Settings
 
-assert commanding and routes.CAPABILITIES
+assert commanding.batch is not None  # importing these is what fills OPERATIONS
+assert routes.CAPABILITIES
 
 _BY_STATUS: Final = {404: "not-found", 405: "method-not-allowed", 413: "length-unfit", 415: "media-type-unfit"}
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the ASGI application over this ledger. What it needs is opened when it starts, and closed when it stops."""
+    """Return the ASGI application over this ledger. What it needs is opened when it starts, closed when it stops."""
     declare_commands(settings.limits.order_bytes)
     service = Service(settings, OPERATIONS)
 
@@ -77,9 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _endpoint(
-    operation: Operation, door: Door, recording: Commanding
-) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(operation: Operation, door: Door, recording: Commanding) -> Callable[[Request], Awaitable[Response]]:
     answer = recording.answer if operation.command is not None else door.answer
     chosen = partial(recording.batch if operation.id == "batch" else answer, operation)
 

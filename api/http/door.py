@@ -1,4 +1,4 @@
-"""The life of a request: who asks, may they, what did they say; then the answer, and who looked, before a byte is served.
+"""The life of a request: who asks, may they, what did they say; the answer; and who looked, before it is served.
 
 The order is the safety: nothing is read before the caller is known, nothing about a person before the matrix and the
 gate for employees allowed it, nothing is sent before the access log has it durably. A refused attempt is recorded too.
@@ -22,9 +22,8 @@ from api.http.ask import Ask
 from api.http.exchange import exchange_of, place_of
 from api.http.identity import Caller
 from api.http.operation import Operation, Reply, Shows
-from api.http.owners import About
+from api.http.owners import About, owns
 from api.http.owners import Caller as Owner
-from api.http.owners import owns
 from api.http.pages import render
 from api.http.parameters import IN_PATH, identifier
 from api.http.permissions import Grant
@@ -74,7 +73,7 @@ class Door:
         grant = service.permissions.of(operation.id, caller.actor.role)
         if grant is Grant.NONE:
             await self.refuse(caller, operation.id, About(), "forbidden")
-        body = await _body(operation, request)
+        body = await _body(operation, request, service.settings.limits.order_bytes)
         ask = self._ask(operation, request, caller, body)
         await self.permit(caller, operation.id, grant, operation.about(ask))
         reply = await asyncio.to_thread(self._work, ask)
@@ -166,7 +165,7 @@ def _shown(ask: Ask, reply: Reply, digest: Sha256Hex) -> Read:
     )
 
 
-async def _body(operation: Operation, request: Request) -> Any:
+async def _body(operation: Operation, request: Request, order_bytes: int) -> Any:
     """Return the body: the struct that the operation takes, or bytes. Raises Problem, Invalid."""
     taken = operation.body
     if taken is None:
@@ -174,7 +173,7 @@ async def _body(operation: Operation, request: Request) -> Any:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if "*/*" not in taken.media_types and media_type not in taken.media_types:
         raise Problem("media-type-unfit")
-    data = await read_body(request, taken.max_bytes)
+    data = await read_body(request, taken.max_bytes or order_bytes)
     if taken.struct is None:
         return data
     members = parse_object(data)
@@ -236,5 +235,3 @@ def _stated(headers: Mapping[str, str]) -> tuple[Purpose | None, Reference | Non
         None if purpose is None else Purpose(purpose),
         None if case is None else Reference(check_reference(case, "Case-Reference")),
     )
-
-

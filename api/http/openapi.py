@@ -140,7 +140,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
                 "next_cursor": {"type": "string", "description": "Where the next page begins; absent on the last."},
             },
         }
-    kinds = dict.fromkeys(operation.media_types, {"schema": {"type": "string"}})
+    kinds: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in operation.media_types}
     if JSON in kinds:
         kinds[JSON] = {"schema": schema}
     if any(one.name == "format" for one in operation.parameters):

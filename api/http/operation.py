@@ -1,7 +1,7 @@
 """Operations: what the door can be asked, each with its stable id, its address, what it takes and what it shows.
 
-A route is declared once, `@query(...)` above the function that answers it; the frame does everything that is the same for
-all (door): who asks, whether they may, what they stated, the access log, paging, problems. So a route stays thin: it
+A route is declared once, `@query(...)` above the function that answers it; the door does everything that is the same
+for all: who asks, whether they may, what they stated, the access log, paging, problems. So a route stays thin: it
 asks the projections and says what it shows.
 """
 
@@ -57,7 +57,10 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Body:
-    """What an operation takes as its body: a JSON object of this struct, or bytes of these media types."""
+    """What an operation takes as its body: a JSON object of this struct, or bytes of these media types.
+
+    `max_bytes` 0 is as many as an order may have.
+    """
 
     struct: type[msgspec.Struct] | None = None
     media_types: tuple[str, ...] = (JSON,)

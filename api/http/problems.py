@@ -35,7 +35,9 @@ from ledger.errors import (
 class Problem(LedgerError):
     """What the door itself refuses. `code` is of the closed vocabulary PROBLEMS; `detail` never holds what was sent."""
 
-    def __init__(self, code: str, detail: str | None = None, *, retry_after_s: float | None = None, **more: Any) -> None:
+    def __init__(
+        self, code: str, detail: str | None = None, *, retry_after_s: float | None = None, **more: Any
+    ) -> None:
         super().__init__(code)
         self.code = code
         self.detail = detail
@@ -112,7 +114,7 @@ def status_of(code: str) -> int:
 
 
 def answered(error: BaseException) -> Answered:
-    """Return the problem that an error is answered with. Whatever is not ours is `internal`, with nothing of its text."""
+    """Return the problem that an error is answered with. What is not ours is `internal`, with nothing of its text."""
     if isinstance(error, Problem):
         return _problem(error.code, detail=error.detail, retry_after_s=error.retry_after_s, more=error.more)
     if isinstance(error, Unauthenticated):

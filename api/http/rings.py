@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from fastapi import FastAPI
@@ -16,15 +17,22 @@ from api.http.service import Service
 EXEMPT: Final = ("/health/live", "/health/ready")
 # From one address, whoever is behind it: several callers may be.
 _BY_ADDRESS: Final = {"address": Rate(per_second=4_000, burst=8_000)}
-_MOST_BYTES: Final = 256 * 1024
 
 
 def add_rings(app: FastAPI, service: Service) -> None:
     """Put the rings around the application; the last one added is the outermost."""
     app.add_middleware(Concurrency, exempt=EXEMPT)
-    app.add_middleware(BodyLimit, max_bytes=_most_bytes(service))
+    app.add_middleware(BodyLimit, maximum=_most(service))
     app.add_middleware(Deadline)
     app.add_middleware(AddressRate, rates=RateLimits(_BY_ADDRESS), kind="address", exempt=EXEMPT)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Exchanges)
-    assert Scope
+
+
+def _most(service: Service) -> Callable[[Scope], int]:
+    """Return how long a body may be, by the operation that its address is of."""
+    orders = service.settings.limits.order_bytes
+    most = {one.path: one.body.max_bytes or orders for one in OPERATIONS.values() if one.body is not None}
+    # A path with an id in it: the longest that any of those takes.
+    other = max((size for path, size in most.items() if "{" in path), default=0)
+    return lambda scope: most.get(scope["path"], other)

@@ -1,4 +1,4 @@
-"""What is open while the door is: the records and their projections, the access log, who callers are, and the limits."""
+"""What is open while the door is: the records and their projections, the access log, who callers are, limits."""
 
 from __future__ import annotations
 
@@ -88,5 +88,3 @@ class Service:
         kind = "bulk" if operation.id in _BULK else "record" if operation.shows is Shows.NOTHING else "read"
         if wait_s := self.rates.take(caller.credential, kind=kind):
             raise Problem("too-many-requests", retry_after_s=wait_s)
-
-

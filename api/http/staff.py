@@ -23,9 +23,7 @@ def check_employee(ledger: Ledger, employee_id: ActorId, now: datetime) -> Polic
     return in_force
 
 
-def allowed_fields(
-    policy: Policy, held: Collection[Word], *, purpose: Purpose, role: SubjectRole
-) -> tuple[Word, ...]:
+def allowed_fields(policy: Policy, held: Collection[Word], *, purpose: Purpose, role: SubjectRole) -> tuple[Word, ...]:
     """Return those of the fields held that this purpose allows: nobody is shown more than it needs (Art. 5(1)(c))."""
     return tuple(name for name in held if policy.may_use(name, purpose=purpose, role=role))
 

@@ -1,4 +1,4 @@
-"""Evidence: packages that a stranger verifies with one file, about an order, a person, or any tag; also that there is none."""
+"""Evidence: packages that a stranger verifies with one file, about an order, a person, or any tag; or that there is none."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def prove_subject(ask: Ask) -> Reply:
     media_types=(ZIP,),
 )  # fmt: skip
 def prove_tag(ask: Ask) -> Reply:
-    """Get the evidence package of a tag: all events that carry it, or the proof that there is none. Discloses nothing."""
+    """Get the evidence package of a tag: all events that carry it, or that there is none. Discloses nothing."""
     if not (tag := Tag(ask.needed("tag"))):
         raise Invalid("tag", "is not empty")
     contents = collect_tag(ask.ledger, tag, as_of=ask.get("as_of"))

@@ -11,7 +11,7 @@ from api.event_json import recorded_document
 from api.http.ask import Ask
 from api.http.commanding import ReceiptDocument, receipt_document
 from api.http.operation import BYTES, JSON, NDJSON, TEXT, Body, Reply, Shows, query
-from api.http.parameters import FROM, TO, number, Parameter
+from api.http.parameters import FROM, TO, Parameter, number
 from api.http.problems import Problem
 from ledger.command import Recorded
 from ledger.errors import Invalid
@@ -45,7 +45,9 @@ def read_tile(ask: Ask) -> Reply:
 def read_key(ask: Ask) -> Reply:
     """Read the public keys of the log: the one that signs, and former ones."""
     keys = ask.ledger.log_keys()
-    return Reply(body={"origin": ask.ledger.origin, "key": str(keys.newest), "keys": [str(k.verifier) for k in keys.keys]})
+    return Reply(
+        body={"origin": ask.ledger.origin, "key": str(keys.newest), "keys": [str(k.verifier) for k in keys.keys]}
+    )
 
 
 @query("read-entry", "/log/entries/{index}", shows=Shows.SEALED, result=dict)
@@ -109,6 +111,6 @@ def explain_entry(ask: Ask) -> Reply:
     body=Body(media_types=(JSON,), max_bytes=1024 * 1024),
 )  # fmt: skip
 def explain_a_command(ask: Ask) -> Reply:
-    """Explain how a command would be decided now, and record nothing. The body is the command with its `command` name."""
+    """Explain how a command would be decided now, and record nothing. The body is as in a batch."""
     asked: Any = parse_command(ask.body)
     return Reply(body=explain_command(ask.ledger, asked.command, ask.caller.actor))

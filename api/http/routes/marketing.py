@@ -45,9 +45,7 @@ def list_campaigns(ask: Ask) -> Reply:
     return Reply(items=ask.projections.campaigns(as_of=ask.as_of))
 
 
-@query(
-    "list-suppressions", "/suppression-list", shows=Shows.PERSONAL, result=Objection, paged=True, parameters=PAGE
-)
+@query("list-suppressions", "/suppression-list", shows=Shows.PERSONAL, result=Objection, paged=True, parameters=PAGE)
 def list_suppressions(ask: Ask) -> Reply:
     """List who objected to offers."""
     found = ask.projections.suppression_list(as_of=ask.as_of)

@@ -51,6 +51,9 @@ _WHO: Final = (
     id_parameter("client_id", "The company in whose name the order is.", required=True),
     id_parameter("subject_id", "Whoever gives the order.", required=True),
 )
+_CHANNEL: Final = Parameter(
+    "channel", "software or email.", one_of(OrderChannel), {"type": "string", "enum": [*OrderChannel]}
+)
 _AUTHENTICATION: Final = word_parameter("authentication", "How the sender was checked, such as dkim-pass.")
 _USE: Final = word_parameter("use", "What the record is used for, as the terms name it. Staff have to say it.")
 
@@ -70,7 +73,7 @@ def _about(ask: Ask) -> About:
 @query(
     "upload-order", "/orders", method="POST", shows=Shows.NOTHING, result=Taken,
     parameters=(
-        *_WHO, Parameter("channel", "software or email.", one_of(OrderChannel), {"type": "string", "enum": [*OrderChannel]}),
+        *_WHO, _CHANNEL,
         _TERMS, _RECEIVED, _AUTHENTICATION, id_parameter("order_id", "The order's id (default: a fresh one)."),
     ),
     body=Body(media_types=("*/*",), max_bytes=0), about=_about,
@@ -180,7 +183,10 @@ def read_content(ask: Ask) -> Reply:
     if trail.content.bytes is None:
         raise OrderUnknown(order=ask.order_id)
     # Whatever the bytes are, no browser is to run them.
-    headers = {"Content-Disposition": f'attachment; filename="order-{ask.order_id}"', "X-Media-Type": trail.content.media_type}
+    headers = {
+        "Content-Disposition": f'attachment; filename="order-{ask.order_id}"',
+        "X-Media-Type": trail.content.media_type,
+    }
     return Reply(
         body=trail.content.bytes, media_type=BYTES, headers=headers, subjects=(trail.subject_id,),
         fields=(Word("content"),),

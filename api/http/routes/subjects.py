@@ -34,6 +34,7 @@ from ledger.storage.engine import QueryItem
 from ledger.vocabulary import (
     Channel,
     IdentifierKind,
+    IdentityCheck,
     Purpose,
     Reference,
     Role,
@@ -86,7 +87,7 @@ def lookup_subject(ask: Ask) -> Reply:
 def read_subject(ask: Ask) -> Reply:
     """Read what is held of a person, now, or as it was known and true then.
 
-    Employees are shown the fields that their purpose allows; a field asked for by name that it does not allow is denied.
+    Employees are shown the fields that their purpose allows; one asked for by name that it does not allow is denied.
     """
     state = ask.projections.state(ask.subject_id, as_of=ask.as_of, valid_at=ask.get("valid_at"))
     names = _fields_shown(ask, state)
@@ -108,9 +109,7 @@ def _fields_shown(ask: Ask, state: SubjectState) -> tuple[Word, ...]:
     purpose, case = _stated(ask)
     if ask.fields:
         fields = tuple(dict.fromkeys(ask.fields))
-        check_use(
-            ask.ledger, ask.caller.actor, state.subject_id, purpose=purpose, case_reference=case, fields=fields
-        )
+        check_use(ask.ledger, ask.caller.actor, state.subject_id, purpose=purpose, case_reference=case, fields=fields)
         return fields
     policy = check_employee(ask.ledger, ask.caller.actor.id, ask.ledger.now())
     return allowed_fields(policy, state.fields, purpose=purpose, role=state.role)
@@ -252,7 +251,7 @@ def list_bindings(ask: Ask) -> Reply:
     parameters=(AS_OF, MIN_POSITION), media_types=(JSON, TEXT),
 )  # fmt: skip
 def answer_subject(ask: Ask) -> Reply:
-    """Give a person all that is held of them (GDPR Art. 15), complete: as JSON, or as text with `Accept: text/plain`."""
+    """Give a person all that is held of them (GDPR Art. 15), complete; as text with `Accept: text/plain`."""
     found = answer(ask.projections, ask.ledger, ask.subject_id, as_of=ask.as_of)
     fields = tuple(one.field for one in found.data)
     if ask.headers.get("accept", "").startswith(("text/plain", "text/markdown")):
@@ -290,7 +289,7 @@ def list_events(ask: Ask) -> Reply:
 
 
 def _hidden(ask: Ask) -> set[Tag]:
-    """Return the tags of disclosures that are secret from whoever asks: they are in no list, count or page of theirs."""
+    """Return the tags of disclosures that are secret from whoever asks: in no list, count or page of theirs."""
     everything = ask.projections.disclosures(ask.subject_id, viewer=Role.OFFICER)
     seen = ask.projections.disclosures(ask.subject_id, viewer=ask.caller.actor.role)
     shown = {one.disclosure_id for one in seen}
