@@ -64,7 +64,8 @@ MOST_ORDER_BYTES: Final = 256 * 1024 * 1024
 Clock = Callable[[], datetime]
 
 
-def _now() -> datetime:
+def now() -> datetime:
+    """The moment by this machine's clock, UTC."""
     return datetime.now(UTC)
 
 
@@ -140,7 +141,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise StorageError(f"{path}: cannot be replaced ({error.strerror})") from error
         return kept
 
-    def open(self, *, clock: Clock = _now) -> Ledger:
+    def open(self, *, clock: Clock = now) -> Ledger:
         """Open the ledger. Raises StorageError or VerificationError, saying what to do."""
         self.check_is_there()
         return open_ledger(
