@@ -67,6 +67,7 @@ Clock = Callable[[], datetime]
 
 
 def now() -> datetime:
+    """The moment by this machine's clock, UTC."""
     return datetime.now(UTC)
 
 

@@ -137,7 +137,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     CHECKS: ClassVar[tuple[tuple[str, Callable[[Any, str], object], bool], ...]] = ()  # name, check, may be None
 
     def boundary(self) -> Boundary:
-        """Return the selectors of all events that the decision depends on.
+        """Return the selectors of all events that the decision depends on; none when it depends on nothing recorded.
 
         Asks nothing of `self` but fields that its events have under the same name: an explanation asks the event.
         """
@@ -260,6 +260,7 @@ _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
         vocabulary.UseId,
         vocabulary.BreachId,
         vocabulary.ViolationId,
+        vocabulary.FlagId,
         vocabulary.CampaignId,
         vocabulary.SourceId,
         vocabulary.GuaranteeId,

@@ -695,6 +695,31 @@ class FieldsNotCovered(Refused):
     message = "batch {batch} does not cover these fields: {fields}"
 
 
+class OwnAccess(Refused):
+    code = "own-access"
+    message = "{actor} may not review their own access; another officer or an auditor may"
+
+
+class ReadUnknown(Refused):
+    code = "read-unknown"
+    message = "no such reader of subject {subject} is recorded"
+
+
+class FlagUnknown(Refused):
+    code = "flag-unknown"
+    message = "no flag {flag} is recorded"
+
+
+class FlagExists(Refused):
+    code = "flag-exists"
+    message = "flag {flag} is raised already"
+
+
+class FlagState(Refused):
+    code = "flag-state"
+    message = "flag {flag} is reviewed already"
+
+
 class EntryTooLarge(Refused):
     code = "entry-too-large"
     message = "the entry would have {size} bytes; at most {limit} fit"

@@ -76,7 +76,8 @@ def explain(log: Ledger, index: int) -> Explanation:
 def explain_command(log: Ledger, command: Command, actor: Actor) -> Explanation:
     """Explain what would be decided now, recording nothing. Raises Invalid when the command itself is malformed."""
     command.check()
-    facts = [*log.read(query_of(command.boundary()))]
+    boundary = command.boundary()
+    facts = [*log.read(query_of(boundary))] if boundary else []
     refusal: str | None = None
     try:
         decision, _ = log.decide(command, actor)
@@ -91,7 +92,7 @@ def _of_recorded(log: Ledger, command: type[Command], recorded: Recorded, refusa
     # An event says what its command said under the same names, as far as a boundary asks.
     boundary = command.boundary(cast(Any, recorded.event))
     end = _first_of_request(log, command, recorded, boundary)
-    facts = [*log.read(query_of(boundary), end=end)]
+    facts = [*log.read(query_of(boundary), end=end)] if boundary else []
     return _explanation(log, command, facts, index=recorded.index, end=end, refusal=refusal)
 
 

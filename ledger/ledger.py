@@ -286,14 +286,19 @@ class Ledger:
         check_id(actor.id, "actor.id")
         context = Context(self._clock(), actor, self.limits, self.keys.of_subject, self._addresses)
         decision = CommandSlice(command, context)
-        past, position = self._boundaries.read(decision.query(), fresh=fresh)
+        query = decision.query()
+        # An empty query would be every event; an empty boundary is none.
+        past, position = self._boundaries.read(query, fresh=fresh) if query else ([], self._size)
         for recorded in past:
             decision.fold(recorded)
         decision.execute()
         return decision, position
 
     def seal(self, facts: Collection[Fact], query: Query, after: int) -> Append:
-        """Turn decided facts into an append: data encoded, personal fields committed to and sealed."""
+        """Turn decided facts into an append: data encoded, personal fields committed to and sealed.
+
+        What rests on nothing, and needs no key, is appended on no condition.
+        """
         drafts: list[Draft] = []
         boxes: list[list[Box]] = []
         new_keys: set[KeyId] = set()
@@ -319,7 +324,8 @@ class Ledger:
                 guards.append(QueryItem((KeyDestroyed.TOPIC,), (key_tag(key.id),)))
             drafts.append(draft(id=event_id, type=event.TOPIC, tags=tags, data=encode_data(event), sealed=commitments))
             boxes.append(sealed)
-        return Append(drafts, boxes, Condition((*query, *guards), after), tuple(new_keys))
+        condition = Condition((*query, *guards), after) if query or guards else None
+        return Append(drafts, boxes, condition, tuple(new_keys))
 
     def _key_for(self, scope: KeyScope, position: int) -> DataKey:
         key = self.keys.obtain(scope)

@@ -35,6 +35,7 @@ MandateId = NewType("MandateId", str)
 UseId = NewType("UseId", str)
 BreachId = NewType("BreachId", str)
 ViolationId = NewType("ViolationId", str)
+FlagId = NewType("FlagId", str)
 EventId = NewType("EventId", str)
 Tag = NewType("Tag", str)
 Word = NewType("Word", str)
@@ -293,6 +294,33 @@ class Quarantine(StrEnum):
     NO_MANDATE = "no-mandate"
 
 
+class ReadingFlag(StrEnum):
+    """In which way reading is unusual (clause 4)."""
+
+    RATE = "rate"  # many reads in a window
+    BREADTH = "breadth"  # many different people in a window
+    COLLEAGUE = "own-colleague"
+    SELF = "own-record"
+    OUT_OF_HOURS = "out-of-hours"
+
+
+class FlagOutcome(StrEnum):
+    """What unusual reading turned out to be."""
+
+    JUSTIFIED = "justified"
+    FALSE_ALARM = "false-alarm"
+    VIOLATION = "violation"
+
+
+class RevealGround(StrEnum):
+    """Why it is revealed who read a person's data."""
+
+    RIGHTS = "subjects-rights"  # indispensable for the person to exercise them: CJEU C-579/21, 83
+    INVESTIGATION = "investigation"  # of a violation by an employee
+    BREACH = "breach"  # GDPR Art. 33, 34
+    AUTHORITY = "authority-request"  # GDPR Art. 58(1)
+
+
 def new_id() -> str:
     """Return a fresh random id: UUID version 4, 122 random bits (RFC 9562 §5.4)."""
     while True:
@@ -317,6 +345,11 @@ def _uuid4(digits: str) -> str:
 
 # A forked child must not draw the ids that its parent will draw.
 os.register_at_fork(after_in_child=_pool.clear)
+
+
+def id_of(digest: bytes) -> str:
+    """Return the id that a keyed digest (16 bytes or more) stands for: without the key it is like any other."""
+    return _uuid4(digest[:16].hex())
 
 
 def check_id(text: str, field: str) -> str:
@@ -398,6 +431,8 @@ OWN_TAGS: Final = frozenset(
         "guarantee",
         "batch",
         "suppression",
+        "reader",
+        "flag",
     }
 )
 
@@ -444,6 +479,15 @@ def employee_tag(employee_id: ActorId) -> Tag:
 
 def violation_tag(violation_id: ViolationId) -> Tag:
     return Tag(f"violation:{violation_id}")
+
+
+def reader_tag(reader_id: ActorId) -> Tag:
+    """The tag of whatever somebody read, or was refused, in the access log."""
+    return Tag(f"reader:{reader_id}")
+
+
+def flag_tag(flag_id: FlagId) -> Tag:
+    return Tag(f"flag:{flag_id}")
 
 
 def breach_tag(breach_id: BreachId) -> Tag:

@@ -109,6 +109,11 @@ PERMANENT: dict[str, tuple[int, tuple[str, ...], str | None]] = {
     "batch-quarantined": (1, (), None),
     "record-suppressed": (1, (), None),
     "subject-informed": (1, (), None),
+    "personal-data-read": (1, (), None),
+    "access-refused": (1, (), None),
+    "unusual-reading": (1, (), None),
+    "flag-reviewed": (1, (), None),
+    "actor-revealed": (1, (), None),
 }
 
 COMMANDS = [
@@ -137,6 +142,7 @@ COMMANDS = [
     "expire-retention",
     "extend-deadline",
     "fail-disclosure",
+    "flag-reading",
     "forward-request",
     "fulfil-request",
     "give-consent",
@@ -165,6 +171,8 @@ COMMANDS = [
     "receive-request",
     "record-guarantee",
     "record-order",
+    "record-read",
+    "record-refused-access",
     "record-sale",
     "refuse-disclosure",
     "refuse-request",
@@ -182,6 +190,8 @@ COMMANDS = [
     "resolve-violation",
     "restrict-processing",
     "resume-relationship",
+    "reveal-actor",
+    "review-flag",
     "review-hold",
     "revoke-guarantee",
     "revoke-mandate",

@@ -7,9 +7,8 @@ from typing import Final
 
 from fastapi import FastAPI
 
-from api.http.asgi import Scope
 from api.http.exchange import Exchanges
-from api.http.limits import AddressRate, BodyLimit, Concurrency, Deadline, Rate, RateLimits, SecurityHeaders
+from api.http.limits import AddressRate, BodyLimit, Concurrency, Deadline, Rate, RateLimits
 from api.http.operation import OPERATIONS
 from api.http.service import Service
 
@@ -25,7 +24,6 @@ def add_rings(app: FastAPI, service: Service) -> None:
     app.add_middleware(BodyLimit, maximum=_most(service))
     app.add_middleware(Deadline)
     app.add_middleware(AddressRate, rates=RateLimits(_BY_ADDRESS), kind="address", exempt=EXEMPT)
-    app.add_middleware(SecurityHeaders)
     app.add_middleware(Exchanges)
 
 

@@ -1,5 +1,6 @@
 """The commands, one file a capability. Importing this package registers them all by NAME."""
 
+from ledger.commands.access import FlagReading, RecordRead, RecordRefusedAccess, RevealActor, ReviewFlag
 from ledger.commands.accuracy import (
     AttachStatement,
     LiftRestriction,
@@ -113,6 +114,7 @@ __all__ = [
     "ExpireRetention",
     "ExtendDeadline",
     "FailDisclosure",
+    "FlagReading",
     "ForwardRequest",
     "FulfilRequest",
     "GiveConsent",
@@ -141,6 +143,8 @@ __all__ = [
     "ReceiveRequest",
     "RecordGuarantee",
     "RecordOrder",
+    "RecordRead",
+    "RecordRefusedAccess",
     "RecordSale",
     "RefuseDisclosure",
     "RefuseRequest",
@@ -158,6 +162,8 @@ __all__ = [
     "ResolveViolation",
     "RestrictProcessing",
     "ResumeRelationship",
+    "RevealActor",
+    "ReviewFlag",
     "ReviewHold",
     "RevokeGuarantee",
     "RevokeMandate",

@@ -3,6 +3,7 @@
 What an event is, which of its fields are personal, and how an old version is read: `event`.
 """
 
+from ledger.events.access import AccessRefused, ActorRevealed, FlagReviewed, PersonalDataRead, UnusualReading
 from ledger.events.accuracy import (
     AddressNotified,
     CorrectionProposed,
@@ -101,8 +102,10 @@ __all__ = [
     "BY_TOPIC",
     "SEALED",
     "SYSTEM",
+    "AccessRefused",
     "AcknowledgementLapsed",
     "Actor",
+    "ActorRevealed",
     "AddressNotified",
     "AnswerDelivered",
     "AuthorityNotified",
@@ -141,6 +144,7 @@ __all__ = [
     "ErasureDecided",
     "ErasureDeferred",
     "Event",
+    "FlagReviewed",
     "GuaranteeRevoked",
     "IdentifierLinked",
     "IdentityVerified",
@@ -172,6 +176,7 @@ __all__ = [
     "Personal",
     "PersonalDataCollected",
     "PersonalDataErased",
+    "PersonalDataRead",
     "PersonalMap",
     "PolicyAdopted",
     "ProcessingActivityRegistered",
@@ -205,6 +210,7 @@ __all__ = [
     "TermsAccepted",
     "Transaction",
     "TransmissionDenied",
+    "UnusualReading",
     "UseDenied",
     "ViolationReported",
     "ViolationResolved",
