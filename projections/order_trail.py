@@ -43,6 +43,10 @@ from projections.storage.store import Row, Store, Writer
 from projections.values import Values, ValueState, shown
 
 
+# A field of that name hides the type from whoever reads the annotations.
+_Bytes = bytes
+
+
 class Content(msgspec.Struct, frozen=True, kw_only=True):
     """The exact bytes of an order or an amendment. `bytes` and `sha256` (hex) are None unless `state` is present.
 
@@ -50,7 +54,7 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     state: ValueState
-    bytes: bytes | None
+    bytes: _Bytes | None
     sha256: str | None
     size_bytes: int
     media_type: MediaType

@@ -71,10 +71,14 @@ def owns(ledger: Ledger, caller: Caller, about: About) -> bool:
         return False
     match caller.role:
         case Role.SUBJECT:
-            named = [one for one in (about.subject_id, order and order.subject_id) if one is not None]
-            return bool(named) and all(one == caller.actor_id for one in named)
+            named = [about.subject_id] if about.subject_id is not None else []
+            if order is not None:
+                named.append(order.subject_id)
+            return bool(named) and all(str(one) == caller.actor_id for one in named)
         case Role.CLIENT_USER:
-            clients = [one for one in (about.client_id, order and order.client_id) if one is not None]
+            clients = [about.client_id] if about.client_id is not None else []
+            if order is not None:
+                clients.append(order.client_id)
             if not clients and about.subject_id is not None:
                 clients = [client_of(ledger, about.subject_id) or ClientId("")]
             return bool(clients) and all(one == caller.client_id for one in clients)

@@ -137,8 +137,18 @@ LIMIT: Final = Parameter(
 CURSOR: Final = Parameter("cursor", "The next_cursor of the page before.", cursor)
 FROM: Final = Parameter("from", "The first index.", number, _INDEX)
 TO: Final = Parameter("to", "The index after the last.", number, _INDEX)
+
+
+class Form(StrEnum):
+    """In which form a list is answered."""
+
+    JSON = "json"
+    CSV = "csv"
+    NDJSON = "ndjson"
+
+
 FORMAT: Final = Parameter(
-    "format", "json, csv or ndjson.", one_of(StrEnum("Format", {"JSON": "json", "CSV": "csv", "NDJSON": "ndjson"})),
+    "format", "json, csv or ndjson.", one_of(Form),
     {"type": "string", "enum": ["json", "csv", "ndjson"]},
 )  # fmt: skip
 OPEN_ONLY: Final = Parameter("open", "Only those that are open.", truth, {"type": "boolean"})

@@ -7,6 +7,7 @@ from typing import Final
 
 from fastapi import FastAPI
 
+from api.http.asgi import Scope
 from api.http.exchange import Exchanges
 from api.http.limits import AddressRate, BodyLimit, Concurrency, Deadline, Rate, RateLimits
 from api.http.operation import OPERATIONS

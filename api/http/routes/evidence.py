@@ -1,4 +1,4 @@
-"""Evidence: packages that a stranger verifies with one file, about an order, a person, or any tag; or that there is none."""
+"""Evidence: packages that a stranger verifies with one file, of an order, a person or a tag; or that there is none."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from typing import Final
 
 from api.http.ask import Ask
 from api.http.operation import ZIP, Reply, Shows, query
+from api.http.owners import order_of
 from api.http.parameters import Parameter, moment
 from ledger.canonical import check_text
-from ledger.errors import Invalid, OrderUnknown, SubjectUnknown
+from ledger.command import selector
+from ledger.errors import Invalid, OrderUnknown, SubjectUnknown, VerificationError
 from ledger.vocabulary import SubjectId, Tag, Word, subject_tag
 from projections.evidence import verify
 from projections.evidence.collect import DISCLOSED_FIELDS, collect_order, collect_tag
@@ -50,7 +52,7 @@ def prove_subject(ask: Ask) -> Reply:
     """Get the evidence package of a person: all events about them, proven complete. Discloses no field unless named."""
     names = set(ask.get("disclose") or ())
     # Asked first: a mistyped id must not make the log longer.
-    if not ask.ledger.recall((_about(ask.subject_id),)):
+    if not ask.ledger.recall((selector(tags=[subject_tag(ask.subject_id)]),)):
         raise SubjectUnknown(subject=ask.subject_id)
     contents = collect_tag(
         ask.ledger, subject_tag(ask.subject_id), kind="subject", disclose=names, as_of=ask.get("as_of")
@@ -80,7 +82,7 @@ def _package(ask: Ask, contents: PackageContents, kind: str, names: set[str]) ->
     report = verify.verify_package(package, verify.parse_key(key), former=former)
     if report.findings is None or report.failure is not None:
         # A stranger will do the same: what does not hold is not handed out.
-        raise verify.Failed("package", report.failure.why if report.failure else "no claim was proven")
+        raise VerificationError("package", report.failure.why if report.failure else "no claim was proven")
     fields = tuple(Word(name.removeprefix("values.")) for name in sorted(names) if name.removeprefix("values."))
     headers = {"Content-Disposition": f'attachment; filename="evidence-{kind}.zip"'}
     subjects = () if kind != "order" else _subjects(ask)
@@ -92,15 +94,7 @@ def _words(names: tuple[Word, ...]) -> tuple[Word, ...]:
 
 
 def _subjects(ask: Ask) -> tuple[SubjectId, ...]:
-    from api.http.owners import order_of
-
     found = order_of(ask.ledger, ask.order_id)
     if found is None:
         raise OrderUnknown(order=ask.order_id)
     return (found.subject_id,)
-
-
-def _about(subject_id: SubjectId):  # type: ignore[no-untyped-def]
-    from ledger.command import selector
-
-    return selector(tags=[subject_tag(subject_id)])

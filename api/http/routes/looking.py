@@ -40,6 +40,12 @@ def access_of_actor(ask: Ask) -> Reply:
     return Reply(body=found, subjects=tuple(sorted(subjects)))
 
 
+class Revealed(msgspec.Struct, frozen=True):
+    """Who it was."""
+
+    actor_id: ActorId
+
+
 class Revealing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whose pseudonym is to be revealed, on which ground; with `to_subject` the person sees it too."""
 
@@ -50,17 +56,17 @@ class Revealing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 @query(
-    "reveal-actor", "/subjects/{subject_id}/access/reveal", method="POST", shows=Shows.PERSONAL, result=ReceiptDocument,
+    "reveal-actor", "/subjects/{subject_id}/access/reveal", method="POST", shows=Shows.PERSONAL, result=Revealed,
     body=Body(struct=Revealing),
 )  # fmt: skip
 def reveal_actor(ask: Ask) -> Reply:
     """Reveal who looked at a person under a pseudonym: a recorded act of the officer, on a ground and a case."""
     wanted: Revealing = ask.body
-    receipt = ask.service.access.reveal(
+    revealed = ask.service.access.reveal(
         ask.subject_id, wanted.pseudonym, wanted.ground, wanted.case_reference, ask.caller.actor,
         to_subject=wanted.to_subject,
     )  # fmt: skip
-    return Reply(body=receipt_document(receipt), status=201)
+    return Reply(body=Revealed(revealed), status=201)
 
 
 class Reviewing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -8,12 +8,10 @@ from api.http.parameters import AS_OF, CURSOR, FORMAT, LIMIT, MIN_POSITION, Para
 from ledger.errors import PolicyMissing
 from projections import (
     ActivityRecord,
-    BreachRecord,
     Employee,
     Guarantee,
     NoticeOwed,
     QuarantinedBatch,
-    Violation,
 )
 
 PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
@@ -26,7 +24,7 @@ def list_employees(ask: Ask) -> Reply:
 
 
 @query(
-    "list-violations", "/violations", shows=Shows.PERSONAL, result=Violation, paged=True,
+    "list-violations", "/violations", shows=Shows.PERSONAL, result=dict, paged=True,
     parameters=(MIN_POSITION, LIMIT, CURSOR, FORMAT),
 )  # fmt: skip
 def list_violations(ask: Ask) -> Reply:
@@ -35,7 +33,7 @@ def list_violations(ask: Ask) -> Reply:
 
 
 @query(
-    "list-breaches", "/breaches", shows=Shows.PERSONAL, result=BreachRecord, paged=True,
+    "list-breaches", "/breaches", shows=Shows.PERSONAL, result=dict, paged=True,
     parameters=(*PAGE, Parameter("show", "Open the texts: they may name people.", truth, {"type": "boolean"})),
 )  # fmt: skip
 def list_breaches(ask: Ask) -> Reply:
