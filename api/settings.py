@@ -4,9 +4,15 @@
     PROOFTRAIL_KEK               the key-encryption key; without it the file <data>/kek is read
     PROOFTRAIL_GUARD             the guard file (default <data>/guard); another disk is better
     PROOFTRAIL_WITNESSES         the file of witnesses, a public key and an address a line (default <data>/witnesses)
+    PROOFTRAIL_PRIVATE_NETWORKS  networks that witnesses and issuers of tokens may lie in although they are not public
     PROOFTRAIL_MAX_ORDER_BYTES   the largest order that is taken (default 25 MiB)
     PROOFTRAIL_INDEX_EVERY_S     seconds between commitments of the tag index (default 60; 0: only when asked for)
     PROOFTRAIL_TERMS             the version of the terms that an order is recorded under, unless one is named
+
+Who calls over HTTP is told by the tokens of an OpenID provider, see api.oidc, and else by the ledger's own:
+
+    PROOFTRAIL_OIDC_ISSUER, PROOFTRAIL_OIDC_AUDIENCE, PROOFTRAIL_OIDC_JWKS   whose tokens are taken, under which keys
+    PROOFTRAIL_LOCAL_TOKENS      whether tokens of `prooftrail token` are taken: 0 or 1 (default: 1 without a provider)
 
 The ledger lies in files of the data directory, or on PostgreSQL, with keys and guard still in the data directory:
 
@@ -33,7 +39,9 @@ from typing import Final
 
 import msgspec
 
+from api.oidc import Oidc, read_oidc
 from ledger import Ledger, create_ledger, open_ledger
+from ledger.addresses import Networks, parse_networks
 from ledger.command import Limits
 from ledger.copy import Place
 from ledger.errors import Invalid, Refused, StorageError, VerificationError
@@ -82,6 +90,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = msgspec.field(default_factory=Limits)
     terms: Reference = TERMS_NOT_STATED
     index_every_s: float | None = INDEX_EVERY_S
+    private_networks: Networks = ()
+    oidc: Oidc | None = None
+    local_tokens: bool = True
 
     def __repr__(self) -> str:
         return f"Settings({self.data})"
@@ -203,7 +214,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 continue
             try:
                 key, url = words
-                found.append(WitnessAddress(WitnessKey.parse(key), url))
+                found.append(WitnessAddress(WitnessKey.parse(key), url, self.private_networks))
             except (ValueError, VerificationError, Invalid) as error:
                 why = str(error) if isinstance(error, Invalid) else "is not: <public key of a witness> <address>"
                 raise StorageError(f"{path}: line {number} {why}") from None
@@ -282,6 +293,9 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
         limits=_limits(environ),
         terms=_terms(environ),
         index_every_s=_index_every_s(environ),
+        private_networks=_private_networks(environ),
+        oidc=read_oidc(environ),
+        local_tokens=_local_tokens(environ),
     )
 
 
@@ -329,6 +343,20 @@ def _index_every_s(environ: Mapping[str, str]) -> float | None:
     if not (text.isascii() and text.isdigit() and len(text) < 7):
         raise StorageError("PROOFTRAIL_INDEX_EVERY_S: is a whole number of seconds, or 0 for only when asked for")
     return float(text) or None
+
+
+def _private_networks(environ: Mapping[str, str]) -> Networks:
+    try:
+        return parse_networks(environ.get("PROOFTRAIL_PRIVATE_NETWORKS", ""), "PROOFTRAIL_PRIVATE_NETWORKS")
+    except Invalid as error:
+        raise StorageError(str(error)) from None
+
+
+def _local_tokens(environ: Mapping[str, str]) -> bool:
+    text = environ.get("PROOFTRAIL_LOCAL_TOKENS")
+    if text not in (None, "", "0", "1"):
+        raise StorageError("PROOFTRAIL_LOCAL_TOKENS: is 1, to take tokens of `prooftrail token`, or 0")
+    return text == "1" or (not text and read_oidc(environ) is None)
 
 
 def _terms(environ: Mapping[str, str]) -> Reference:

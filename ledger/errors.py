@@ -11,7 +11,9 @@
     │   ├── RolledBack       the store is older than the last signed checkpoint
     │   └── NotCosigned      a witness refuses a checkpoint: LogUnknown, Unsigned, SizeMismatch, Inconsistent
     ├── Uncosigned           recorded, but a witness did not cosign it in time  (index, receipt, missing)
-    ├── WitnessUnreachable   a witness gives no answer
+    ├── Unreachable          another server gives no answer
+    │   ├── AddressRefused   it has an address that is not spoken to
+    │   └── WitnessUnreachable  it is a witness
     ├── Misfit               a row does not fit the table that it was made for
     └── StorageError         the engine failed, or refuses to start             (advice)
         ├── Damaged          what is stored is not what was written
@@ -123,7 +125,15 @@ class Uncosigned(LedgerError):
         self.missing = tuple(missing)
 
 
-class WitnessUnreachable(LedgerError):
+class Unreachable(LedgerError):
+    """Another server gives no answer, or none that makes sense."""
+
+
+class AddressRefused(Unreachable):
+    """Another server has an address that is not spoken to: nothing was sent there."""
+
+
+class WitnessUnreachable(Unreachable):
     """A witness gives no answer, or none that makes sense; it is asked again."""
 
 

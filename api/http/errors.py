@@ -75,4 +75,11 @@ class Unauthenticated(LedgerError):
 
 
 class KeysUnavailable(LedgerError):
-    """The keys of the issuer of tokens cannot be had now: it is not the caller's fault, and asking again may help."""
+    """The keys of the issuer of tokens cannot be had now: it is not the caller's fault, and asking again may help.
+
+    `why` is for the log of the operator; the message is for whoever calls.
+    """
+
+    def __init__(self, why: str) -> None:
+        super().__init__("access tokens cannot be checked now, as the keys of their issuer cannot be had; try again")
+        self.why = why

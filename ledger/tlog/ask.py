@@ -1,20 +1,26 @@
 """Asking a witness over HTTP to cosign a checkpoint. c2sp.org/tlog-witness, the client's side.
 
-Only the address that the operator configured is ever spoken to: no redirect is followed, no proxy of the environment is
-used, and both the time and the size of an answer are bounded.
+Only the server that the operator configured is ever spoken to, see ledger.exchange; both the time and the size of an
+answer are bounded.
 """
 
 from __future__ import annotations
 
-import socket
-import threading
-from contextlib import suppress
-from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from dataclasses import dataclass, replace
+from ipaddress import ip_network
 from typing import Final
-from urllib.parse import urlsplit
 
-from ledger.errors import Inconsistent, Invalid, NotCosigned, SizeMismatch, VerificationError, WitnessUnreachable
+from ledger.addresses import Networks, Url, parse_url
+from ledger.errors import (
+    Inconsistent,
+    Invalid,
+    NotCosigned,
+    SizeMismatch,
+    Unreachable,
+    VerificationError,
+    WitnessUnreachable,
+)
+from ledger.exchange import Answer, Bounds, exchange
 from ledger.tlog.checkpoint import parse_number
 from ledger.tlog.cosignature import Cosignature, WitnessKey, cosignatures, with_lines
 from ledger.tlog.witness import AddCheckpoint
@@ -26,21 +32,27 @@ SIZE_TYPE: Final = "text/x.tlog.size"
 
 @dataclass(frozen=True, slots=True)
 class WitnessAddress:
-    """A witness: its key, and the prefix of its address (`https://witness.example/w1`). Raises Invalid."""
+    """A witness: its key, and the prefix of its address (`https://witness.example/w1`). Raises Invalid.
+
+    A name leads to public addresses, or into `networks`. An address is what the operator wrote, and so may be any.
+    """
 
     key: WitnessKey
     url: str
+    networks: Networks = ()
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-            port = parts.port
-        except ValueError:
-            raise Invalid("witness address", "is no URL") from None
-        if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-            raise Invalid("witness address", "is an http or https URL such as https://witness.example/w1")
-        if parts.username is not None or parts.query or parts.fragment or not self.url.isascii() or " " in self.url:
-            raise Invalid("witness address", "has no user, query, fragment or space")
+        if self.parsed.query:
+            raise Invalid("witness address", "has no query")
+
+    @property
+    def parsed(self) -> Url:
+        return parse_url(self.url, "witness address")
+
+    @property
+    def networks_spoken_to(self) -> Networks:
+        literal = self.parsed.literal
+        return self.networks if literal is None else (*self.networks, ip_network(literal))
 
 
 def ask(address: WitnessAddress, request: AddCheckpoint, *, deadline_s: float = DEADLINE_S) -> Cosignature:
@@ -71,30 +83,16 @@ def ask(address: WitnessAddress, request: AddCheckpoint, *, deadline_s: float = 
     return found[-1]
 
 
-def _post(address: WitnessAddress, body: bytes, deadline_s: float) -> tuple[int, str, bytes]:
-    parts = urlsplit(address.url)
-    assert parts.hostname is not None
-    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = kind(parts.hostname, parts.port, timeout=deadline_s)
-    # The timeout of a socket is for each step; this is for all of them, however slowly an answer drips.
-    watchdog = threading.Timer(deadline_s, _cut, (connection,))
-    watchdog.daemon = True
-    watchdog.start()
+def _post(address: WitnessAddress, body: bytes, deadline_s: float) -> Answer:
+    url = replace(address.parsed, path=address.parsed.path.rstrip("/") + "/add-checkpoint")
     try:
-        path = parts.path.rstrip("/") + "/add-checkpoint"
-        connection.request("POST", path, body, {"Content-Type": "text/plain; charset=utf-8"})
-        answer: HTTPResponse = connection.getresponse()
-        content = answer.read(MAX_ANSWER_BYTES + 1)
-        if len(content) > MAX_ANSWER_BYTES:
-            raise WitnessUnreachable(f"its answer is longer than {MAX_ANSWER_BYTES} bytes")
-        return answer.status, answer.headers.get_content_type(), content
-    except (OSError, HTTPException, ValueError) as error:
-        raise WitnessUnreachable(f"no answer ({type(error).__name__})") from error
-    finally:
-        watchdog.cancel()
-        connection.close()
-
-
-def _cut(connection: HTTPConnection) -> None:
-    with suppress(OSError, AttributeError):
-        connection.sock.shutdown(socket.SHUT_RDWR)
+        return exchange(
+            "POST",
+            url,
+            body=body,
+            headers={"Content-Type": "text/plain; charset=utf-8"},
+            networks=address.networks_spoken_to,
+            bounds=Bounds(deadline_s, MAX_ANSWER_BYTES),
+        )
+    except Unreachable as error:
+        raise WitnessUnreachable(str(error)) from error

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
@@ -20,8 +21,11 @@ from api.http.errors import Reason, Unauthenticated
 from api.http.identity.caller import Caller
 from api.http.identity.keys import Keys, PublicKey
 from api.http.identity.local import LocalIssuer, new_token_key
-from api.http.identity.token import LEEWAY_S, Issuer, Token, parse_token
+from api.http.identity.remote_keys import RemoteKeys, fetch_from
+from api.http.identity.token import LEEWAY_S, ClaimNames, Issuer, Token, parse_token
+from api.oidc import Oidc
 from api.settings import TOKEN_KEY_FILE, Clock, Settings, now
+from ledger.addresses import Networks
 
 __all__ = ["Caller", "Identity", "local_issuer", "open_identity"]
 
@@ -54,6 +58,7 @@ class Identity:
         self._clock = clock
         self._seen: dict[bytes, _Seen] = {}
         self._lock = threading.Lock()
+        self._fetcher = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prooftrail-keys")
 
     def caller(self, authorization: str | None) -> Caller:
         """Return who sent this value of the header Authorization; it may wait for the issuer's keys.
@@ -69,7 +74,8 @@ class Identity:
         """The same on an event loop, which goes on meanwhile."""
         text = _bearer(authorization)
         if (keys := self._due(text)) is not None:
-            await asyncio.to_thread(keys.refresh)
+            # In one thread, however many wait: the event loop's own are for others.
+            await asyncio.get_running_loop().run_in_executor(self._fetcher, keys.refresh)
         return self._caller(text)
 
     def _due(self, text: str) -> Keys | None:
@@ -112,7 +118,16 @@ class Identity:
 
 def open_identity(settings: Settings, *, clock: Clock = now) -> Identity:
     """Return who may call by these settings; the key of the local issuer is made by the first to come. StorageError."""
-    return Identity([local_issuer(settings).issuer], clock=clock)
+    issuers = [local_issuer(settings).issuer] if settings.local_tokens else []
+    if settings.oidc is not None:
+        issuers.append(_remote_issuer(settings.oidc, settings.private_networks))
+    return Identity(issuers, clock=clock)
+
+
+def _remote_issuer(oidc: Oidc, networks: Networks) -> Issuer:
+    names = ClaimNames(actor=oidc.actor_claim, role=oidc.role_claim, client=oidc.client_claim)
+    keys = RemoteKeys(fetch_from(oidc.jwks, networks))
+    return Issuer(name=oidc.issuer, audience=oidc.audience, keys=keys, claim_names=names)
 
 
 def local_issuer(settings: Settings) -> LocalIssuer:
