@@ -77,6 +77,9 @@ MAX_ATTEMPTS: Final = 10
 Wait = Literal["recorded", "cosigned"]
 """What `record` waits for: that the fact is durable, or that witnesses have seen it too."""
 
+# The largest order that is sealed on the event loop: above it others would notice.
+SMALL_BYTES: Final = 64 * 1024
+
 # Most events that one proof of completeness shows, unless more are asked for.
 MAX_PROVEN: Final = 10_000
 
@@ -206,10 +209,10 @@ class Ledger:
         wait: Wait = "recorded",
         timeout_s: float = 30.0,
     ) -> Receipt:
-        """The same as `record` without blocking the event loop: decided in a worker thread, awaited here."""
+        """The same as `record` without blocking the event loop: what may take a while is done in a worker thread."""
         self._check_wait(wait)
         attempt = _Attempt(self, command, actor, idempotency_key)
-        while (append := await asyncio.to_thread(attempt.prepare)) is not None:
+        while (append := await self._aprepare(attempt)) is not None:
             try:
                 attempt.succeed(await self.aappend(append))
             except Conflict as conflict:
@@ -261,6 +264,12 @@ class Ledger:
                 ticket = self._sequencer.submit(append)
         except LedgerError as error:
             return error
+
+    async def _aprepare(self, attempt: _Attempt) -> Append | None:
+        """Decide on the loop what memory or a local file answers in a fraction of a millisecond, else in a thread."""
+        if self.engine.is_local and attempt.is_small:
+            return attempt.prepare()
+        return await asyncio.to_thread(attempt.prepare)
 
     def _check_wait(self, wait: Wait) -> None:
         if wait not in ("recorded", "cosigned"):
@@ -733,6 +742,12 @@ class _Attempt:
         if self.erases:
             self._ledger.carry_out_due_erasures()
         return self._receipt
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is decided and sealed at once: no order's bytes, and nobody else was faster already."""
+        content = getattr(self._command, "content", b"")
+        return not self._attempts and len(content) <= SMALL_BYTES
 
     @property
     def erases(self) -> bool:

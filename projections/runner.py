@@ -37,6 +37,8 @@ MAX_QUARANTINED: Final = 100
 # How long a follower sleeps at most before it looks whether it should stop, and after a failure before it tries again.
 _WAIT_S: Final = 0.2
 _RETRY_S: Final = 1.0
+# How long it waits for more, once there is something to take in: whoever reads what they wrote waits so long as well.
+_GATHER_S: Final = 0.01
 
 # A key that is destroyed while a comparison runs makes it start again; so many in a row mean that it never ends.
 _MAX_COMPARISONS: Final = 10
@@ -131,6 +133,8 @@ class Runner:
         while not self._stopping.is_set():
             try:
                 if behind or self._ledger.wait_for(self._position + 1, _WAIT_S):
+                    # What follows at once is taken in with it: a transaction for each commit would cost as much again.
+                    self._stopping.wait(_GATHER_S)
                     self.catch_up()
                 behind, self._failure = False, None
             except Exception as error:

@@ -180,6 +180,9 @@ class Engine(ABC):
     recovers: ClassVar[bool] = False
     """Whether after a failure the store itself can be asked what is durable; otherwise only opening it again tells."""
 
+    is_local: ClassVar[bool] = True
+    """Whether reading is a look-up in files of this machine: short enough to be done on an event loop."""
+
     queues: ClassVar[bool] = False
     """Whether `begin` queues the writers of all processes as they come; otherwise the guard's lock comes first."""
 

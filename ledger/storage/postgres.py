@@ -178,6 +178,7 @@ class PostgresEngine(Engine):
     """A ledger in one schema of a PostgreSQL database. Raises StorageError when it is absent, not ours, or newer."""
 
     recovers = True
+    is_local = False
     queues = True
 
     def __init__(self, server: Server) -> None:
