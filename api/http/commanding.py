@@ -16,11 +16,10 @@ from starlette.responses import Response, StreamingResponse
 
 from api.command_json import Asked, command_of, parse_command, parse_object, summary
 from api.http.ask import owned_key
-from api.http.door import Door, note, read_body
+from api.http.door import Door, Unpermitted, note, read_body
 from api.http.identity import Caller
 from api.http.operation import JSON, NDJSON, OPERATIONS, Body, Operation, Reply, Shows, add, query
-from api.http.owners import About, owns
-from api.http.owners import Caller as Owner
+from api.http.owners import About
 from api.http.permissions import Grant
 from api.http.problems import Problem, answered
 from api.http.staff import check_employee
@@ -41,9 +40,6 @@ MAX_BATCH_LINES: Final = 10_000
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 MAX_LINE_BYTES: Final = 1024 * 1024
 MAX_COMMAND_BYTES: Final = 1024 * 1024
-
-# What an employee may do without an acknowledgement: give it, and what has to be there before anybody can.
-_WITHOUT_ACKNOWLEDGEMENT: Final = frozenset(("acknowledge-confidentiality",))
 
 
 class EntryReceipt(msgspec.Struct, frozen=True):
@@ -120,9 +116,13 @@ class Commanding:
         data = await read_body(request, MAX_COMMAND_BYTES if body is None else body.max_bytes)
         command = command_of(operation.id, parse_object(data))
         about = About.of(command)
-        await self._door.permit(caller, operation.id, grant, about)
-        if caller.actor.role in STAFF and about.is_personal and operation.id not in _WITHOUT_ACKNOWLEDGEMENT:
-            await asyncio.to_thread(check_employee, service.ledger, caller.actor.id, service.ledger.now())
+        try:
+            if service.ledger.engine.is_local:
+                self._permit(caller, grant, command)
+            else:
+                await asyncio.to_thread(self._permit, caller, grant, command)
+        except Unpermitted as unpermitted:
+            await self._door.refuse(caller, operation.id, about, unpermitted.code)
         key = owned_key(caller.actor.id, request.headers.get("idempotency-key"))
         return await service.ledger.arecord(command, caller.actor, idempotency_key=key)
 
@@ -172,19 +172,23 @@ class Commanding:
         one = parse_command(line)
         name, about = type(one.command).NAME, About.of(one.command)
         grant = self._service.permissions.of(name, caller.actor.role)
-        owner = Owner(caller.actor.id, caller.actor.role, caller.client_id)
-        code = None
-        if grant is Grant.NONE:
-            code = "forbidden"
-        elif grant is Grant.OWN and not owns(self._service.ledger, owner, about):
-            code = "not-found"
-        if code is not None:
+        try:
+            self._permit(caller, grant, one.command)
+        except Unpermitted as unpermitted:
             subjects = () if about.subject_id is None else (about.subject_id,)
-            self._service.access.refused(caller.actor, Word(name), subjects, Word(code))
-            raise Problem(code)
-        if caller.actor.role in STAFF and about.is_personal:
-            check_employee(self._service.ledger, caller.actor.id, self._service.ledger.now())
+            self._service.access.refused(caller.actor, Word(name), subjects, Word(unpermitted.code))
+            raise Problem(unpermitted.code) from None
         return one
+
+    def _permit(self, caller: Caller, grant: Grant, command: Command) -> None:
+        """Raise Unpermitted, or why an employee may not, unless this caller may record this command."""
+        if grant is Grant.NONE:
+            raise Unpermitted("forbidden")
+        about = About.of(command)
+        self._door.permit(caller, grant, about)
+        if caller.actor.role in STAFF and about.is_personal:
+            # To acknowledge is about nobody's data; everything about a person or an order needs it done before.
+            check_employee(self._service.ledger, caller.actor.id, self._service.ledger.now())
 
     def _line(self, number: int, outcome: Receipt | Exception) -> bytes:
         if isinstance(outcome, Receipt):

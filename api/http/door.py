@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
@@ -27,9 +27,9 @@ from api.http.owners import Caller as Owner
 from api.http.pages import render
 from api.http.parameters import IN_PATH, identifier
 from api.http.permissions import Grant
-from api.http.problems import Problem, answered
+from api.http.problems import Problem, answered, status_of
 from api.http.staff import check_employee
-from ledger.errors import Invalid
+from ledger.errors import Invalid, Refused
 from ledger.state.employee import STAFF
 from ledger.vocabulary import Purpose, Reference, Sha256Hex, Word, check_reference
 from projections.access_log import Read
@@ -39,6 +39,22 @@ if TYPE_CHECKING:
 
 # How long a reader waits for its own write to be taken in.
 CATCH_UP_S: Final = 5.0
+
+
+class Served(NamedTuple):
+    """An answer that is ready, and what the access log has to have before it goes; None where nothing is shown."""
+
+    content: bytes
+    reply: Reply
+    read: Read | None
+
+
+class Unpermitted(Exception):
+    """The matrix says no; the attempt is to be recorded."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class Door:
@@ -75,12 +91,19 @@ class Door:
             await self.refuse(caller, operation.id, About(), "forbidden")
         body = await _body(operation, request, service.settings.limits.order_bytes)
         ask = self._ask(operation, request, caller, body)
-        await self.permit(caller, operation.id, grant, operation.about(ask))
-        reply = await asyncio.to_thread(self._work, ask)
-        content, reply = await asyncio.to_thread(render, ask, reply)
-        if operation.shows is not Shows.NOTHING:
-            await service.access.arecord(_shown(ask, reply, service.access.digest(content)))
-        return Response(content, reply.status, {"Content-Type": reply.media_type, **reply.headers})
+        try:
+            served = await asyncio.to_thread(self._work, ask, grant)
+        except Refused as refusal:
+            # Whoever may not see it is told so, and the officer that they tried.
+            if operation.shows is not Shows.NOTHING and status_of(refusal.code) == HTTPStatus.FORBIDDEN:
+                await self._record_refusal(caller, operation.id, operation.about(ask), refusal.code)
+            raise
+        except Unpermitted as unpermitted:
+            await self.refuse(caller, operation.id, operation.about(ask), unpermitted.code)
+        if served.read is not None:
+            await service.access.arecord(served.read)
+        reply = served.reply
+        return Response(served.content, reply.status, {"Content-Type": reply.media_type, **reply.headers})
 
     async def enter(self, request: Request, operation: Operation) -> Caller:
         """Return who asks. Raises Unauthenticated, and Problem when they ask too often."""
@@ -90,22 +113,24 @@ class Door:
         self._service.check_rate(caller, operation)
         return caller
 
-    async def permit(self, caller: Caller, operation: str, grant: Grant, about: About) -> None:
-        """Raise Problem unless this caller may do this with what it is about. The attempt is recorded."""
+    def permit(self, caller: Caller, grant: Grant, about: About) -> None:
+        """Raise Unpermitted unless this caller may do this with what it is about."""
         if grant is Grant.ALL:
             return
-        owner = Owner(caller.actor.id, caller.actor.role, caller.client_id)
-        mine = await asyncio.to_thread(owns, self._service.ledger, owner, about)
+        mine = owns(self._service.ledger, Owner(caller.actor.id, caller.actor.role, caller.client_id), about)
         if grant is Grant.OWN and not mine:
-            await self.refuse(caller, operation, about, "not-found")
+            raise Unpermitted("not-found")
         if grant is Grant.OTHERS and mine:
-            await self.refuse(caller, operation, about, "own-access")
+            raise Unpermitted("own-access")
 
-    async def refuse(self, caller: Caller, operation: str, about: About, code: str) -> None:
+    async def refuse(self, caller: Caller, operation: str, about: About, code: str) -> NoReturn:
         """Record a refused attempt, then raise it."""
+        await self._record_refusal(caller, operation, about, code)
+        raise Problem(code)
+
+    async def _record_refusal(self, caller: Caller, operation: str, about: About, code: str) -> None:
         subjects = () if about.subject_id is None else (about.subject_id,)
         await self._service.access.arefused(caller.actor, Word(operation), subjects, Word(code))
-        raise Problem(code)
 
     def _ask(self, operation: Operation, request: Request, caller: Caller, body: Any) -> Ask:
         parameters = _parameters(operation, request)
@@ -126,19 +151,23 @@ class Door:
             position=0,
         )
 
-    def _work(self, ask: Ask) -> Reply:
-        """Do what is asked, in a thread of its own."""
+    def _work(self, ask: Ask, grant: Grant) -> Served:
+        """Do what is asked, in a thread of its own: may they, what is the answer, what will the access log say."""
+        service, operation = self._service, ask.operation
+        self.permit(ask.caller, grant, operation.about(ask))
         position = ask.get("min_position")
-        if position is not None and not self._service.projections.wait_for(position, CATCH_UP_S):
+        if position is not None and not service.projections.wait_for(position, CATCH_UP_S):
             raise Problem("not-caught-up", retry_after_s=1)
-        if ask.operation.shows is Shows.PERSONAL and ask.by_staff:
-            check_employee(self._service.ledger, ask.caller.actor.id, self._service.ledger.now())
-        known = self._service.projections.position()
-        if ask.operation.paged and ask.as_of is None:
+        if operation.shows is Shows.PERSONAL and ask.by_staff:
+            check_employee(service.ledger, ask.caller.actor.id, service.ledger.now())
+        known = service.projections.position()
+        if operation.paged and ask.as_of is None:
             # Every page is of one state, whatever is recorded while somebody reads on.
             ask = replace(ask, parameters={**ask.parameters, "as_of": known})
         ask = replace(ask, position=known)
-        return ask.operation.answer(ask)
+        content, reply = render(ask, operation.answer(ask))
+        read = None if operation.shows is Shows.NOTHING else _shown(ask, reply, service.access.digest(content))
+        return Served(content, reply, read)
 
 
 def note(request: Request, operation: Operation) -> None:
