@@ -10,6 +10,7 @@ import msgspec
 
 from ledger import Ledger
 from ledger.command import selector
+from ledger.commands import RecordOrder
 from ledger.events import OrderRecorded, SubjectRegistered
 from ledger.vocabulary import ActorId, ClientId, OrderId, Role, SubjectId, order_tag, subject_tag
 
@@ -24,8 +25,9 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, thing: object) -> About:
-        """Return what a command is about, by its fields."""
-        return cls(**{name: getattr(thing, name, None) for name in cls.__struct_fields__})
+        """Return what a command is about, by its fields. An order that is only being recorded is nobody's yet."""
+        found = {name: getattr(thing, name, None) for name in cls.__struct_fields__}
+        return cls(**found | ({"order_id": None} if isinstance(thing, RecordOrder) else {}))
 
     @property
     def is_personal(self) -> bool:

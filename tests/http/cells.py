@@ -38,7 +38,7 @@ def target(office: Office, role: Role, whose: str) -> Target:
             return Target(office.mari, office.company, office.mari_order, actor)
         case Role.CLIENT_USER, "own":
             return Target(office.peeter, office.company, office.peeter_order, actor)
-        case (Role.SUBJECT | Role.CLIENT_USER), _:
+        case ((Role.SUBJECT | Role.CLIENT_USER), _):
             return Target(office.other, office.other_company, office.other_order, office.actors[Role.LAWYER])
         case _, "own":
             return Target(actor, office.company, office.mari_order, actor)
@@ -117,7 +117,9 @@ def ask(office: Office, operation: Operation, who: Role | str | None, about: Tar
 
 def names_somebody(operation: Operation) -> bool:
     """Whether a request names a person, a client, an order or an employee."""
-    fields = set(operation.command.__struct_fields__) if operation.command else {one.name for one in operation.parameters}
+    fields = (
+        set(operation.command.__struct_fields__) if operation.command else {one.name for one in operation.parameters}
+    )
     return bool(fields & set(Target._fields)) or any(f"{{{name}}}" in operation.path for name in Target._fields)
 
 

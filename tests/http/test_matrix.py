@@ -121,8 +121,10 @@ def test_nobody_without_a_token_is_let_in_anywhere(office: Office, header: str |
 
 def _with(office: Office, operation: Operation, about: Target, header: str):  # type: ignore[no-untyped-def]
     headers = {"Authorization": header, "Content-Type": "application/json"}
-    path = operation.path.replace("{tile:path}", "0/000").format(**about._asdict(), **dict.fromkeys(
-        ("consent_id", "campaign_id", "flag_id", "field", "text_sha256", "index"), new_id()))
+    path = operation.path.replace("{tile:path}", "0/000").format(
+        **about._asdict(),
+        **dict.fromkeys(("consent_id", "campaign_id", "flag_id", "field", "text_sha256", "index"), new_id()),
+    )
     return office.ask(None, operation.method, path, headers=headers)
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from api.command_json import parse_command
 from api.event_json import recorded_document
 from api.http.ask import Ask
-from api.http.commanding import ReceiptDocument, receipt_document
+from api.http.commanding import ReceiptDocument, parse_recorded, receipt_document
 from api.http.operation import BYTES, JSON, NDJSON, TEXT, Body, Reply, Shows, query
 from api.http.parameters import FROM, TO, Parameter, number
 from api.http.problems import Problem
@@ -112,5 +109,5 @@ def explain_entry(ask: Ask) -> Reply:
 )  # fmt: skip
 def explain_a_command(ask: Ask) -> Reply:
     """Explain how a command would be decided now, and record nothing. The body is as in a batch."""
-    asked: Any = parse_command(ask.body)
+    asked = parse_recorded(ask.body)
     return Reply(body=explain_command(ask.ledger, asked.command, ask.caller.actor))
