@@ -109,10 +109,18 @@ def path_of(office: Office, operation: Operation, about: Target) -> tuple[str, d
     return path, {name: values[name] for name in wanted}
 
 
-def ask(office: Office, operation: Operation, who: Role | str | None, about: Target) -> httpx.Response:
-    """Ask an operation about this as somebody."""
+def ask(
+    office: Office,
+    operation: Operation,
+    who: Role | str | None,
+    about: Target,
+    headers: Mapping[str, str] | None = None,
+) -> httpx.Response:
+    """Ask an operation about this as somebody in a role, or with a token and only these headers besides."""
     path, parameters = path_of(office, operation, about)
-    return office.ask(who, operation.method, path, params=parameters, **body_of(office, operation, about))
+    more = body_of(office, operation, about)
+    sent = {**more.pop("headers", {}), **(headers or {})}
+    return office.ask(who, operation.method, path, params=parameters, headers=sent, **more)
 
 
 def names_somebody(operation: Operation) -> bool:

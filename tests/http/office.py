@@ -116,6 +116,11 @@ class Office:
         self.tokens = {role: self.token(role) for role in Role}
         self._begin()
 
+    @property
+    def canaries(self) -> tuple[str, ...]:
+        """Every personal value, in clear and as it would stand in an address or in base64."""
+        return (*CANARIES.values(), ORDER_CANARY.decode())
+
     # --- who ---------------------------------------------------------------------------------------------------
 
     def token(self, role: Role, actor_id: str | None = None, client_id: str | None = None) -> str:

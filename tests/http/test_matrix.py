@@ -11,8 +11,10 @@ import pytest
 
 from api.http.operation import NDJSON, OPERATIONS, Operation
 from api.http.permissions import Grant, Permissions
+from ledger.commands.access import ACCESS_COMMANDS
 from ledger.events import AccessRefused
-from ledger.vocabulary import Role, new_id
+from ledger.vocabulary import Role
+from tests.http import permissions_document
 from tests.http.cells import WHOSE, Target, ask, expected_grants, in_order, members_of, names_somebody, target
 from tests.http.office import Office
 
@@ -113,19 +115,10 @@ def test_whoever_may_do_only_with_their_own_says_whose(office: Office) -> None:
 def test_nobody_without_a_token_is_let_in_anywhere(office: Office, header: str | None) -> None:
     about, before = target(office, Role.SUBJECT, "own"), office.ledger.size()
     for operation in in_order():
-        answer = ask(office, operation, None, about) if header is None else _with(office, operation, about, header)
+        answer = ask(office, operation, None, about, {} if header is None else {"Authorization": header})
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated"), operation.id
         assert answer.headers["www-authenticate"].startswith("Bearer ")
     assert office.ledger.size() == before
-
-
-def _with(office: Office, operation: Operation, about: Target, header: str):  # type: ignore[no-untyped-def]
-    headers = {"Authorization": header, "Content-Type": "application/json"}
-    path = operation.path.replace("{tile:path}", "0/000").format(
-        **about._asdict(),
-        **dict.fromkeys(("consent_id", "campaign_id", "flag_id", "field", "text_sha256", "index"), new_id()),
-    )
-    return office.ask(None, operation.method, path, headers=headers)
 
 
 @pytest.mark.parametrize("role", Role)
@@ -152,3 +145,20 @@ def test_a_line_of_a_batch_may_do_no_more_than_the_command_alone(office: Office,
         assert code == wanted if wanted else code not in REFUSED, (operation.id, whose, found)
     recorded = [one for one in office.access_since(before) if isinstance(one.event, AccessRefused)]
     assert len(recorded) == refused
+
+
+def test_the_document_is_what_the_matrix_says() -> None:
+    assert permissions_document.FILE.read_text(encoding="utf-8") == permissions_document.current(), "run: make rules"
+
+
+@pytest.mark.parametrize(
+    "name", ["record-read", "record-refused-access", "flag-reading", "reveal-actor", "review-flag"]
+)
+def test_the_access_log_is_not_written_by_a_batch(office: Office, name: str) -> None:
+    members = {"command": name, "operation": "read-subject", "door": "http", "subjects": [], "records": 1, "items": 1}
+    before = office.ledger.size(), office.access_size
+    answer = office.ask(Role.OFFICER, "POST", "/v1/batch", json=members, headers={"Content-Type": NDJSON})
+    assert answer.json()["problem"]["code"] == "invalid"
+    assert (office.ledger.size(), office.access_size) == before
+    alone = office.post(Role.OFFICER, name, {})
+    assert (alone.status_code, alone.json()["code"]) == (404, "not-found")
