@@ -4,8 +4,8 @@ One file a capability: setup (init, new-id), keys (key, rotate-key), policy, rec
 orders (record-order), people (state, lookup), recipients (recipients, disclosures, obligations), marketing (may-send,
 campaign, suppression, imports), requests (requests, holds, quarantine, retention, answer, export), history (history,
 replay), explain, documents, registers, evidence (prove, index), audit (verify, checkpoint, rebuild), publish
-(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), tokens (token), demo. A door knows
-no rules: it builds commands, and shows what the ledger answers.
+(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), tokens (token),
+api_keys (api-key), demo. A door knows no rules: it builds commands, and shows what the ledger answers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from api.cli import (
     accuse,
+    api_keys,
     audit,
     copy,
     demo,
@@ -127,7 +128,8 @@ def _program(
 
 _CAPABILITIES = (
     setup, keys, policy, recording, orders, people, recipients, marketing, requests, history, explain, documents,
-    registers, evidence, audit, publish, accuse, witness, copy, duties, tokens, demo,
+    registers, evidence, audit, publish, accuse, witness, copy, duties, tokens,
+    api_keys, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

@@ -87,7 +87,8 @@ def _named(jwk: object) -> list[tuple[tuple[str, str], PublicKey]]:
     """Return the names under which a key verifies, none when it does not."""
     if not isinstance(jwk, dict) or not is_key_id(key_id := jwk.get("kid")):
         return []
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]) or "d" in jwk:
+    operations = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations or "d" in jwk:
         return []
     try:
         key, algorithms = _public_key(jwk)
