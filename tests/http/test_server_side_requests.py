@@ -10,12 +10,14 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, build_opener
 
 import pytest
 from cryptography import x509
@@ -235,15 +237,26 @@ def test_a_redirect_is_not_followed(status: int, canary: Server) -> None:
         with pytest.raises(WitnessUnreachable):
             ask(WitnessAddress(W1.key, f"http://127.0.0.1:{there.port}"), AddCheckpoint(0, (), note_of(3)))
         assert len(there.hits) == 2
-    assert canary.connections == 0
+        assert canary.connections == 0
+        with (
+            suppress(HTTPError),
+            build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{there.port}/keys", timeout=5) as followed,
+        ):
+            followed.read()
+        assert canary.connections == 1, "a client that follows redirects falls for it"
 
 
 def test_no_proxy_of_the_environment_is_used(canary: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{canary.port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     with serving(Server()) as there:
         get(f"http://127.0.0.1:{there.port}/keys", LOOPBACK)
-    assert canary.connections == 0
+        assert canary.connections == 0
+        with build_opener().open(f"http://127.0.0.1:{there.port}/keys", timeout=5) as proxied:
+            proxied.read()
+        assert canary.connections == 1, "a client that believes the environment falls for it"
 
 
 # --- bounded, and over TLS ------------------------------------------------------------------------------------
