@@ -88,12 +88,13 @@ def _watched(connected: socket.socket, left_s: float) -> Iterator[None]:
 def _talk(
     connected: socket.socket, method: str, url: Url, body: bytes | None, headers: Mapping[str, str], max_bytes: int
 ) -> Answer:
+    connection = HTTPConnection(url.host, url.port)
     if isinstance(connected, ssl.SSLSocket):
         connected.do_handshake()
-    connection = (HTTPSConnection if url.scheme == "https" else HTTPConnection)(url.host, url.port)
+        connection = HTTPSConnection(url.host, url.port, context=connected.context)
     # The library is given the connection, and cannot make one of its own.
     connection.sock, connection.auto_open = connected, 0
-    connection.request(method, url.path + url.query or "/", body, {"Connection": "close", **headers})
+    connection.request(method, (url.path or "/") + url.query, body, {"Connection": "close", **headers})
     with connection.getresponse() as answer:
         content = answer.read(max_bytes + 1)
     if len(content) > max_bytes:

@@ -117,7 +117,7 @@ def test_keys_are_served_on_while_the_issuer_is_away_and_not_for_ever() -> None:
         world.seconds += 60
         waited += 60
         world.call(GOOD)
-    assert world.keys.failure == "no answer (TimeoutError)"
+    assert world.identity.failures == {ISSUER: "no answer (TimeoutError)"}
     assert world.fetched < STALE_S / 60
     world.seconds += 60
     with pytest.raises(KeysUnavailable) as error:
@@ -128,7 +128,7 @@ def test_keys_are_served_on_while_the_issuer_is_away_and_not_for_ever() -> None:
     world.document = key_set()
     world.seconds += REFRESH_EVERY_S
     world.call(GOOD)
-    assert world.keys.failure is None
+    assert world.identity.failures == {}
 
 
 @pytest.mark.parametrize("document", [b"", b"<html>", key_set([]), key_set([{"kty": "oct", "kid": "ec-1", "k": "eA"}])])

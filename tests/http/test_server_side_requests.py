@@ -139,7 +139,8 @@ def plainly(host: str, port: int) -> int:
 def test_a_listed_network_is_spoken_to(canary: Server) -> None:
     """The control of all others: the canary can be reached, and says so."""
     assert get(f"http://127.0.0.1:{canary.port}/keys?v=1", LOOPBACK) == key_set()
-    assert canary.hits == [f"127.0.0.1:{canary.port} /keys?v=1"]
+    get(f"http://127.0.0.1:{canary.port}?v=1", LOOPBACK)
+    assert canary.hits == [f"127.0.0.1:{canary.port} /keys?v=1", f"127.0.0.1:{canary.port} /?v=1"]
 
 
 WAYS_TO_SAY_US = [

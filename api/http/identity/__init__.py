@@ -80,6 +80,11 @@ class Identity:
             await asyncio.get_running_loop().run_in_executor(self._fetcher, keys.refresh)
         return self._caller(text)
 
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why the keys of an issuer could not be fetched when last tried, by the issuer: for the operator's eyes."""
+        return {name: why for name, issuer in self._issuers.items() if (why := issuer.keys.failure) is not None}
+
     def _due(self, text: str) -> Keys | None:
         """Return the keys that are to be fetched before this credential is looked at."""
         if is_api_key(text):

@@ -31,7 +31,9 @@ KeySet = Mapping[tuple[str, str], PublicKey]
 
 
 class Keys(Protocol):
-    """The keys of one issuer as they are known now."""
+    """The keys of one issuer as they are known now; `failure` is why they could not be fetched when last tried."""
+
+    failure: str | None
 
     def find(self, key_id: str, algorithm: str) -> PublicKey | None:
         """Return the key, None when it is not known or no longer to be trusted. Never waits."""
@@ -45,6 +47,8 @@ class Keys(Protocol):
 
 class FixedKeys:
     """Keys that are here and stay the same."""
+
+    failure: str | None = None
 
     def __init__(self, keys: KeySet) -> None:
         self._keys = keys

@@ -35,13 +35,12 @@ _SEGMENT: Final = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A token that is well formed, and nothing more: `issuer` and `claims` are only what it says of itself."""
+    """A token that is well formed, and nothing more: `issuer` is only what it says of itself."""
 
     text: str
     key_id: str
     algorithm: str
     issuer: str
-    claims: Mapping[str, Any]
 
     @property
     def credential(self) -> str:
@@ -74,7 +73,7 @@ def parse_token(text: str) -> Token:
     issuer = claims.get("iss")
     if not isinstance(issuer, str):
         raise Unauthenticated(Reason.ISSUER)
-    return Token(text, key_id, algorithm, issuer, claims)
+    return Token(text, key_id, algorithm, issuer)
 
 
 def _decoded(segment: str) -> bytes:
