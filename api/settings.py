@@ -65,6 +65,8 @@ SIGNING_KEY_FILE: Final = "signing-key"
 NEXT_SIGNING_KEY_FILE: Final = "signing-key.next"
 # The local issuer of access tokens signs with it.
 TOKEN_KEY_FILE: Final = "token-key"
+# Digests of the API keys of services.
+API_KEYS_FILE: Final = "api-keys"
 
 MAX_KEY_FILE_BYTES: Final = 4_096
 

@@ -10,8 +10,8 @@ import queue
 import socket
 import ssl
 import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -55,35 +55,48 @@ def exchange(
     that is HTTP, or one that is too long.
     """
     end = monotonic() + bounds.deadline_s
+    secure = (tls or ssl.create_default_context()) if url.scheme == "https" else None
     try:
-        connected = _connect(_resolve(url, networks, end), end)
-        if url.scheme == "https":
-            context = tls or ssl.create_default_context()
-            connected = context.wrap_socket(connected, server_hostname=url.host, do_handshake_on_connect=False)
-        # The timeout of a socket is for each step; this is for all of them, however slowly an answer drips.
-        watchdog = threading.Timer(_left(end), _cut, (connected,))
-        watchdog.daemon = True
-        watchdog.start()
-        try:
+        with (
+            _connect(_resolve(url, networks, end), end) as plain,
+            _wrapped(plain, secure, url.host) as connected,
+            # The timeout of a socket is for each step; this is for all of them, however slowly an answer drips.
+            _watched(connected, _left(end)),
+        ):
             return _talk(connected, method, url, body, headers, bounds.max_bytes)
-        finally:
-            watchdog.cancel()
-            connected.close()
     except (OSError, HTTPException, ValueError) as error:
         raise Unreachable(f"no answer ({type(error).__name__})") from error
+
+
+def _wrapped(plain: socket.socket, secure: ssl.SSLContext | None, host: str) -> socket.socket:
+    if secure is None:
+        return plain
+    return secure.wrap_socket(plain, server_hostname=host, do_handshake_on_connect=False)
+
+
+@contextmanager
+def _watched(connected: socket.socket, left_s: float) -> Iterator[None]:
+    watchdog = threading.Timer(left_s, _cut, (connected,))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
 
 
 def _talk(
     connected: socket.socket, method: str, url: Url, body: bytes | None, headers: Mapping[str, str], max_bytes: int
 ) -> Answer:
+    connection = HTTPConnection(url.host, url.port)
     if isinstance(connected, ssl.SSLSocket):
         connected.do_handshake()
-    connection = (HTTPSConnection if url.scheme == "https" else HTTPConnection)(url.host, url.port)
+        connection = HTTPSConnection(url.host, url.port, context=connected.context)
     # The library is given the connection, and cannot make one of its own.
     connection.sock, connection.auto_open = connected, 0
-    connection.request(method, url.path + url.query or "/", body, {"Connection": "close", **headers})
-    answer = connection.getresponse()
-    content = answer.read(max_bytes + 1)
+    connection.request(method, (url.path or "/") + url.query, body, {"Connection": "close", **headers})
+    with connection.getresponse() as answer:
+        content = answer.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise Unreachable(f"its answer is longer than {max_bytes} bytes")
     return Answer(answer.status, answer.headers.get_content_type(), content)

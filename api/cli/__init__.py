@@ -4,8 +4,8 @@ One file a capability: setup (init, new-id), keys (key, rotate-key), policy, rec
 orders (record-order), people (state, lookup), recipients (recipients, disclosures, obligations), marketing (may-send,
 campaign, suppression, imports), requests (requests, holds, quarantine, retention, answer, export), history (history,
 replay), explain, documents, registers, evidence (prove, index), audit (verify, checkpoint, rebuild), publish
-(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), tokens (token), demo. A door knows
-no rules: it builds commands, and shows what the ledger answers.
+(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), tokens (token),
+api_keys (api-key), demo. A door knows no rules: it builds commands, and shows what the ledger answers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from api.cli import (
     accuse,
+    api_keys,
     audit,
     copy,
     demo,
@@ -50,7 +51,8 @@ _SIGN_OFF = """\
 [bold]Exit codes[/bold]: 0 done, 1 refused or not verified, 2 wrong usage or cannot start.
 
 [bold]Settings[/bold]: PROOFTRAIL_DATA, PROOFTRAIL_KEK, PROOFTRAIL_GUARD, PROOFTRAIL_WITNESSES,
-PROOFTRAIL_MAX_ORDER_BYTES, PROOFTRAIL_TERMS, PROOFTRAIL_INDEX_EVERY_S.
+PROOFTRAIL_MAX_ORDER_BYTES, PROOFTRAIL_TERMS, PROOFTRAIL_INDEX_EVERY_S, PROOFTRAIL_PRIVATE_NETWORKS,
+PROOFTRAIL_OIDC_ISSUER, PROOFTRAIL_OIDC_AUDIENCE, PROOFTRAIL_OIDC_JWKS, PROOFTRAIL_LOCAL_TOKENS.
 
 [bold]First steps[/bold]: prooftrail demo, or: prooftrail init
 """
@@ -128,7 +130,7 @@ def _program(
 
 _CAPABILITIES = (
     setup, keys, policy, recording, orders, people, recipients, marketing, requests, history, explain, documents,
-    registers, evidence, audit, publish, accuse, witness, copy, duties, serve, tokens, demo,
+    registers, evidence, audit, publish, accuse, witness, copy, duties, serve, tokens, api_keys, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

@@ -58,7 +58,10 @@ def token(
         )
     except Invalid:
         raise Usage("--client: the client that a client-user acts for is needed, and no other role has one") from None
+    output = Output(as_json)
+    if not settings.local_tokens:
+        output.warn("by these settings the HTTP door does not take this token: see PROOFTRAIL_LOCAL_TOKENS")
     if as_json:
-        Output(as_json).document({"token": made, "token_type": "Bearer", "expires_in": hours * 3600})
+        output.document({"token": made, "token_type": "Bearer", "expires_in": hours * 3600})
     else:
         typer.echo(made)

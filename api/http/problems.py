@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import ceil
 from typing import Any, Final
 
 import msgspec
@@ -61,7 +62,6 @@ class Answered(msgspec.Struct, frozen=True):
 PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "unauthenticated": (401, "Send a valid token: Authorization: Bearer …"),
     "forbidden": (403, "This role may not do that."),
-    "own-access": (403, "Nobody reviews what is recorded about themselves."),
     "purpose-needed": (400, "Staff state why they read personal data: send the header Purpose, and Case-Reference."),
     "not-found": (404, "There is nothing here that you may see."),
     "method-not-allowed": (405, "This address does not take that method."),
@@ -86,7 +86,7 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
 
 _FORBIDDEN: Final = frozenset(
     ("role-missing", "acknowledgement-missing", "field-not-allowed", "purpose-not-assessed", "use-not-named",
-     "approver-missing", "policy-missing", "own-access", "access-own")
+     "approver-missing", "policy-missing", "own-access")
 )  # fmt: skip
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -161,7 +161,7 @@ def _problem(
         members["detail"] = detail
     headers = {"Content-Type": "application/problem+json"}
     if retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(retry_after_s)))
+        headers["Retry-After"] = str(max(1, ceil(retry_after_s)))
     return Answered(status, members | dict(more or {}), headers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable
@@ -48,8 +49,9 @@ Program = Callable[..., Ran]
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("DATA", "KEK", "GUARD", "MAX_ORDER_BYTES", "TERMS", "DSN", "SCHEMA", "INDEX_EVERY_S"):
-        monkeypatch.delenv(f"PROOFTRAIL_{name}", raising=False)
+    for name in [*os.environ]:
+        if name.startswith("PROOFTRAIL_") and not name.startswith("PROOFTRAIL_TEST_"):
+            monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from api.http.errors import Reason, Unauthenticated
 from api.http.identity import Identity, local_issuer, open_identity
+from api.http.identity.api_keys import ApiKeys
 from api.http.identity.caller import Caller
 from api.http.identity.local import MAX_HOURS, LocalIssuer, new_token_key
 from api.settings import TOKEN_KEY_FILE, directory_settings
@@ -19,6 +20,7 @@ from ledger.vocabulary import ActorId, ClientId, Role, SubjectId, new_id
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ISSUER = LocalIssuer.parse(new_token_key(), "token-key")
+NO_KEYS = ApiKeys(Path("no-such-file"))
 
 
 class Clock:
@@ -40,7 +42,7 @@ def token(role: Role = Role.SUPPORT, client: str | None = None, actor: str | Non
 
 
 def caller(authorization: str | None, clock: Clock | None = None) -> Caller:
-    return Identity([ISSUER.issuer], clock=clock or Clock()).caller(authorization)
+    return Identity([ISSUER.issuer], NO_KEYS, clock=clock or Clock()).caller(authorization)
 
 
 @pytest.mark.parametrize("role", Role)
@@ -50,7 +52,10 @@ def test_each_role_is_who_its_token_says(role: Role) -> None:
     assert found.actor == Actor(id=ActorId(who), role=role)
     assert found.subject_id == (SubjectId(who) if role is Role.SUBJECT else None)
     assert found.client_id == client
-    assert asyncio.run(Identity([ISSUER.issuer], clock=Clock()).acaller(f"bearer {token()}")).actor.role is Role.SUPPORT
+    assert (
+        asyncio.run(Identity([ISSUER.issuer], NO_KEYS, clock=Clock()).acaller(f"bearer {token()}")).actor.role
+        is Role.SUPPORT
+    )
 
 
 def test_the_credential_names_a_token_and_opens_nothing() -> None:
@@ -62,7 +67,7 @@ def test_the_credential_names_a_token_and_opens_nothing() -> None:
 
 def test_a_token_ends_also_when_it_was_seen_before() -> None:
     clock = Clock()
-    identity = Identity([ISSUER.issuer], clock=clock)
+    identity = Identity([ISSUER.issuer], NO_KEYS, clock=clock)
     text = f"Bearer {token(hours=1)}"
     assert identity.caller(text) is identity.caller(text)
     clock.at = NOW + timedelta(hours=1, seconds=59)

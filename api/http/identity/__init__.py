@@ -18,13 +18,14 @@ from typing import Final
 import msgspec
 
 from api.http.errors import Reason, Unauthenticated
+from api.http.identity.api_keys import ApiKeys, is_api_key
 from api.http.identity.caller import Caller
 from api.http.identity.keys import Keys, PublicKey
 from api.http.identity.local import LocalIssuer, new_token_key
 from api.http.identity.remote_keys import RemoteKeys, fetch_from
-from api.http.identity.token import LEEWAY_S, ClaimNames, Issuer, Token, parse_token
+from api.http.identity.token import LEEWAY_S, MAX_TOKEN, ClaimNames, Issuer, Token, parse_token
 from api.oidc import Oidc
-from api.settings import TOKEN_KEY_FILE, Clock, Settings, now
+from api.settings import API_KEYS_FILE, TOKEN_KEY_FILE, Clock, Settings, now
 from ledger.addresses import Networks
 
 __all__ = ["Caller", "Identity", "local_issuer", "open_identity"]
@@ -53,7 +54,8 @@ class _Seen(msgspec.Struct, frozen=True):
 class Identity:
     """Tells who calls. May be used by several threads at once."""
 
-    def __init__(self, issuers: Sequence[Issuer], *, clock: Clock = now) -> None:
+    def __init__(self, issuers: Sequence[Issuer], api_keys: ApiKeys, *, clock: Clock = now) -> None:
+        self._api_keys = api_keys
         self._issuers = {issuer.name: issuer for issuer in issuers}
         self._clock = clock
         self._seen: dict[bytes, _Seen] = {}
@@ -63,7 +65,7 @@ class Identity:
     def caller(self, authorization: str | None) -> Caller:
         """Return who sent this value of the header Authorization; it may wait for the issuer's keys.
 
-        Raises Unauthenticated, KeysUnavailable. A request with several such headers is for the caller to refuse.
+        Raises Unauthenticated, KeysUnavailable, StorageError. A request must not have several such headers.
         """
         text = _bearer(authorization)
         if (keys := self._due(text)) is not None:
@@ -78,8 +80,15 @@ class Identity:
             await asyncio.get_running_loop().run_in_executor(self._fetcher, keys.refresh)
         return self._caller(text)
 
+    @property
+    def failures(self) -> dict[str, str]:
+        """Why the keys of an issuer could not be fetched when last tried, by the issuer: for the operator's eyes."""
+        return {name: why for name, issuer in self._issuers.items() if (why := issuer.keys.failure) is not None}
+
     def _due(self, text: str) -> Keys | None:
         """Return the keys that are to be fetched before this credential is looked at."""
+        if is_api_key(text):
+            return None
         seen = self._seen.get(_digest(text))
         if seen is None:
             token = parse_token(text)
@@ -89,8 +98,10 @@ class Identity:
         return keys if keys.is_due(key_id, algorithm) else None
 
     def _caller(self, text: str) -> Caller:
-        at = self._clock().timestamp()
-        digest = _digest(text)
+        moment = self._clock()
+        if is_api_key(text):
+            return self._api_keys.caller(text, moment)
+        at, digest = moment.timestamp(), _digest(text)
         seen = self._seen.get(digest)
         if seen is not None and seen.holds(at):
             return seen.caller
@@ -121,7 +132,7 @@ def open_identity(settings: Settings, *, clock: Clock = now) -> Identity:
     issuers = [local_issuer(settings).issuer] if settings.local_tokens else []
     if settings.oidc is not None:
         issuers.append(_remote_issuer(settings.oidc, settings.private_networks))
-    return Identity(issuers, clock=clock)
+    return Identity(issuers, ApiKeys(settings.data / API_KEYS_FILE), clock=clock)
 
 
 def _remote_issuer(oidc: Oidc, networks: Networks) -> Issuer:
@@ -142,6 +153,8 @@ def _bearer(authorization: str | None) -> str:
     scheme, _, credential = authorization.partition(" ")
     if scheme.lower() != "bearer" or not credential:
         raise Unauthenticated(Reason.SCHEME)
+    if len(credential) > MAX_TOKEN:
+        raise Unauthenticated(Reason.TOO_LONG)
     return credential
 
 

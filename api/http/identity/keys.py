@@ -31,7 +31,9 @@ KeySet = Mapping[tuple[str, str], PublicKey]
 
 
 class Keys(Protocol):
-    """The keys of one issuer as they are known now."""
+    """The keys of one issuer as they are known now; `failure` is why they could not be fetched when last tried."""
+
+    failure: str | None
 
     def find(self, key_id: str, algorithm: str) -> PublicKey | None:
         """Return the key, None when it is not known or no longer to be trusted. Never waits."""
@@ -45,6 +47,8 @@ class Keys(Protocol):
 
 class FixedKeys:
     """Keys that are here and stay the same."""
+
+    failure: str | None = None
 
     def __init__(self, keys: KeySet) -> None:
         self._keys = keys
@@ -87,7 +91,8 @@ def _named(jwk: object) -> list[tuple[tuple[str, str], PublicKey]]:
     """Return the names under which a key verifies, none when it does not."""
     if not isinstance(jwk, dict) or not is_key_id(key_id := jwk.get("kid")):
         return []
-    if jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]) or "d" in jwk:
+    operations = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations or "d" in jwk:
         return []
     try:
         key, algorithms = _public_key(jwk)

@@ -49,7 +49,6 @@ class RemoteKeys:
         self._fetched_at: float | None = None
         self._tried_at: float | None = None
         self.failure: str | None = None
-        """Why the last attempt failed, None when it did not."""
 
     def find(self, key_id: str, algorithm: str) -> PublicKey | None:
         return self._keys.get((key_id, algorithm)) if self._age_within(STALE_S) else None
