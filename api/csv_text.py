@@ -31,7 +31,10 @@ def write_rows(file: IO[str], header: Sequence[str], rows: Iterable[Sequence[str
 
 
 def struct_rows(found: Sequence[Any]) -> tuple[tuple[str, ...], Iterator[list[str]]]:
-    """Return the header and the rows of structs of one kind: every field, each as one cell."""
+    """Return the header and the rows of structs, or objects, of one kind: every field, each as one cell."""
+    if found and isinstance(found[0], dict):
+        header = tuple(found[0])
+        return header, ([_text(one[name]) for name in header] for one in found)
     header = found[0].__struct_fields__ if found else ()
     return header, ([_text(getattr(one, name)) for name in header] for one in found)
 

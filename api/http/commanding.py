@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api.command_json import Asked, command_of, parse_command, parse_object, summary
 from api.http.ask import owned_key
-from api.http.door import Door, Unpermitted, note, read_body
+from api.http.door import Door, Unpermitted, note, read_body, read_parameters
 from api.http.identity import Caller
 from api.http.operation import JSON, NDJSON, OPERATIONS, Body, Operation, Reply, Shows, add, query
 from api.http.owners import About
@@ -120,6 +120,7 @@ class Commanding:
         grant = service.permissions.of(operation.id, caller.actor.role)
         if grant is Grant.NONE:
             await self._door.refuse(caller, operation.id, About(), "forbidden")
+        read_parameters(operation, request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
             raise Problem("media-type-unfit")
         data = await read_body(request, MAX_COMMAND_BYTES if body is None else body.max_bytes)
@@ -142,6 +143,7 @@ class Commanding:
             caller = await self._door.enter(request, operation)
             if self._service.permissions.of(operation.id, caller.actor.role) is Grant.NONE:
                 await self._door.refuse(caller, operation.id, About(), "forbidden")
+            read_parameters(operation, request)
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() != NDJSON:
                 raise Problem("media-type-unfit")
             data = await read_body(request, MAX_BATCH_BYTES)

@@ -133,7 +133,7 @@ class Door:
         await self._service.access.arefused(caller.actor, Word(operation), subjects, Word(code))
 
     def _ask(self, operation: Operation, request: Request, caller: Caller, body: Any) -> Ask:
-        parameters = _parameters(operation, request)
+        parameters = read_parameters(operation, request)
         headers = {name.lower(): value for name, value in request.headers.items()}
         purpose, case = _stated(headers)
         if operation.shows is Shows.PERSONAL and caller.actor.role in STAFF and (purpose is None or case is None):
@@ -210,6 +210,9 @@ async def _body(operation: Operation, request: Request, order_bytes: int) -> Any
         return msgspec.convert(members, taken.struct)
     except msgspec.ValidationError as error:
         raise Invalid(*_place(str(error))) from None
+    except UnicodeEncodeError:
+        # Half a surrogate pair where the decoder has to read the text.
+        raise Invalid("body", "holds a lone surrogate: it is not valid Unicode text") from None
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -234,7 +237,7 @@ def _place(message: str) -> tuple[str, str]:
     return known or "body", "is not of the form that the description of this operation says"
 
 
-def _parameters(operation: Operation, request: Request) -> Mapping[str, Any]:
+def read_parameters(operation: Operation, request: Request) -> Mapping[str, Any]:
     """Return the parameters of the address, read. Raises Invalid, also for one that is not known."""
     known = {one.name: one for one in operation.parameters}
     found: dict[str, Any] = {}

@@ -162,7 +162,9 @@ def _problem(
     headers = {"Content-Type": "application/problem+json"}
     if retry_after_s is not None:
         headers["Retry-After"] = str(max(1, ceil(retry_after_s)))
-    return Answered(status, members | dict(more or {}), headers)
+    return Answered(
+        status, members | {name: value for name, value in (more or {}).items() if value is not None}, headers
+    )
 
 
 def _is_opaque(value: object) -> bool:

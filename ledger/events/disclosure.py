@@ -26,7 +26,7 @@ from ledger.vocabulary import (
 )
 
 
-class Statute(msgspec.Struct, frozen=True, kw_only=True):
+class Statute(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The law that requires a disclosure: GDPR Art. 6(1)(c). Public words and references only."""
 
     act: Reference

@@ -11,7 +11,7 @@ from ledger.events.event import Count, Event, event
 from ledger.vocabulary import ErasureOutcome, KeyId, RetentionClass, SubjectId, Word
 
 
-class ClassDecision(msgspec.Struct, frozen=True, kw_only=True):
+class ClassDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What becomes of one retention class of a subject, on which ground, and until when if it is kept."""
 
     retention_class: RetentionClass

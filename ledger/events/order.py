@@ -131,7 +131,7 @@ class OrderCancelled(Event, frozen=True):
     reason: Word
 
 
-class Transaction(msgspec.Struct, frozen=True, kw_only=True):
+class Transaction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What was done for an order. `result_digest` is of the system's own record of it, salted there if personal."""
 
     reference: Reference

@@ -38,7 +38,7 @@ class IdentifierLinked(Event, frozen=True):
     value: Personal[str] = SEALED
 
 
-class Stance(msgspec.Struct, frozen=True, kw_only=True):
+class Stance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a record said yes or no to. `recipient_id` is None for the company itself."""
 
     subject_id: SubjectId

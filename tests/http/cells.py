@@ -13,7 +13,7 @@ from api.command_json import example
 from api.http.operation import NDJSON, OPERATIONS, Operation
 from api.http.permissions import FILE, Grant
 from ledger.vocabulary import Role, new_id
-from tests.http.office import Office
+from tests.http.office import STATED, Office
 
 
 class Target(NamedTuple):
@@ -138,3 +138,46 @@ _LAST: Final = ("decide-erasure", "destroy-keys", "expire-retention", "lapse-ack
 def in_order() -> list[Operation]:
     """Return every operation, in an order in which those before take nothing from those after."""
     return sorted(OPERATIONS.values(), key=lambda one: (one.id in _LAST, one.id))
+
+
+# --- bodies that a test makes itself -----------------------------------------------------------------------------
+
+
+def commands() -> list[Operation]:
+    return [one for one in in_order() if one.command is not None]
+
+
+def queries() -> list[Operation]:
+    """Return what takes JSON in its body besides commands."""
+    return [one for one in in_order() if one.body is not None and one.body.struct is not None and one.command is None]
+
+
+def who(operation: Operation) -> Role:
+    """Return somebody who may do it, with whatever it is about where anybody may."""
+    grants = expected_grants()[operation.id]
+    order = (Grant.ALL, Grant.OTHERS, Grant.OWN)
+    return min((role for role in Role if grants[role] in order), key=lambda role: order.index(grants[role]))
+
+
+def allowed_target(office: Office, operation: Operation) -> Target:
+    """Return what `who` may ask about."""
+    role = who(operation)
+    return target(office, role, "own" if expected_grants()[operation.id][role] is Grant.OWN else "other")
+
+
+def send(office: Office, operation: Operation, content: bytes) -> httpx.Response:
+    """Send these bytes as JSON where nothing else would be refused."""
+    about = allowed_target(office, operation)
+    path, parameters = path_of(office, operation, about)
+    headers = {**STATED, **body_of(office, operation, about).get("headers", {}), "Content-Type": "application/json"}
+    token = office.tokens[who(operation)]
+    return office.ask(token, operation.method, path, params=parameters, content=content, headers=headers)
+
+
+def members(office: Office, operation: Operation) -> dict[str, Any]:
+    """Return a body that can be sent."""
+    about = allowed_target(office, operation)
+    if operation.command is not None:
+        return members_of(operation, about)
+    found: dict[str, Any] = body_of(office, operation, about)["json"]
+    return found

@@ -90,6 +90,7 @@ CANARIES: Final[Mapping[str, str]] = {
     "phone": "+372 5555 0707",
     "personal-code": "49403136515",
 }
+CANARY: Final = "zqx-canary-zqx"
 ORDER_CANARY: Final = b"<order>Qx7-order-canary</order>"
 _FREE: Final = Rate(per_second=1_000_000, burst=1_000_000)
 
