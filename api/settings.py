@@ -6,6 +6,10 @@
     PROOFTRAIL_WITNESSES         the file of witnesses, a public key and an address a line (default <data>/witnesses)
     PROOFTRAIL_MAX_ORDER_BYTES   the largest order that is taken (default 25 MiB)
     PROOFTRAIL_INDEX_EVERY_S     seconds between commitments of the tag index (default 60; 0: only when asked for)
+    PROOFTRAIL_READS_PER_HOUR    reads by one person of the staff that are usual (default 120); more are flagged
+    PROOFTRAIL_PEOPLE_PER_HOUR   different people whom one of them reads (default 60)
+    PROOFTRAIL_WORKING_HOURS     when the staff reads, on days Monday to Friday (default 07:00-20:00)
+    PROOFTRAIL_TIME_ZONE         whose clocks those hours are of (default Europe/Tallinn)
     PROOFTRAIL_TERMS             the version of the terms that an order is recorded under, unless one is named
 
 The ledger lies in files of the data directory, or on PostgreSQL, with keys and guard still in the data directory:
@@ -27,9 +31,10 @@ import secrets
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -46,6 +51,7 @@ from ledger.tlog.cosignature import WitnessKey, WitnessSigner
 from ledger.tlog.note import KEY_BYTES, Signer, Verifier, is_name
 from ledger.vocabulary import TERMS_NOT_STATED, Reference, check_reference
 from projections import PROJECTIONS_FILE, Projections, open_projections
+from projections.unusual_reading import Usual
 
 WITNESSES_FILE: Final = "witnesses"
 MAX_WITNESSES: Final = 32
@@ -60,6 +66,9 @@ MAX_KEY_FILE_BYTES: Final = 4_096
 
 # Ten times the default. An order is held in memory a few times over while it is sealed and recorded.
 MOST_ORDER_BYTES: Final = 256 * 1024 * 1024
+
+# More would not fit into memory for every reader, and is no limit any more.
+_MOST_USUAL: Final = 100_000
 
 Clock = Callable[[], datetime]
 
@@ -80,6 +89,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = msgspec.field(default_factory=Limits)
     terms: Reference = TERMS_NOT_STATED
     index_every_s: float | None = INDEX_EVERY_S
+    usual: Usual = msgspec.field(default_factory=Usual)
 
     def __repr__(self) -> str:
         return f"Settings({self.data})"
@@ -273,6 +283,7 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
         limits=_limits(environ),
         terms=_terms(environ),
         index_every_s=_index_every_s(environ),
+        usual=_usual(environ),
     )
 
 
@@ -320,6 +331,31 @@ def _index_every_s(environ: Mapping[str, str]) -> float | None:
     if not (text.isascii() and text.isdigit() and len(text) < 7):
         raise StorageError("PROOFTRAIL_INDEX_EVERY_S: is a whole number of seconds, or 0 for only when asked for")
     return float(text) or None
+
+
+def _usual(environ: Mapping[str, str]) -> Usual:
+    usual = Usual()
+    found: dict[str, Any] = {}
+    for name, field in (("PROOFTRAIL_READS_PER_HOUR", "reads"), ("PROOFTRAIL_PEOPLE_PER_HOUR", "people")):
+        if text := environ.get(name):
+            if not (text.isascii() and text.isdigit() and len(text) < 7 and 0 < int(text) <= _MOST_USUAL):
+                raise StorageError(f"{name}: is a whole number between 1 and {_MOST_USUAL}")
+            found[field] = int(text)
+    if text := environ.get("PROOFTRAIL_WORKING_HOURS"):
+        try:
+            opens, closes = map(time.fromisoformat, text.split("-"))
+            found |= {"opens": opens, "closes": closes}
+        except ValueError:
+            opens = closes = usual.opens
+        if not (opens < closes and opens.tzinfo is closes.tzinfo is None):
+            raise StorageError("PROOFTRAIL_WORKING_HOURS: is from when to when on a day, such as 07:00-20:00")
+    if text := environ.get("PROOFTRAIL_TIME_ZONE"):
+        try:
+            ZoneInfo(text)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise StorageError("PROOFTRAIL_TIME_ZONE: is a name such as Europe/Tallinn (IANA time zones)") from None
+        found["zone"] = text
+    return msgspec.structs.replace(usual, **found)
 
 
 def _terms(environ: Mapping[str, str]) -> Reference:
