@@ -208,13 +208,21 @@ class AccessLog:
         door: Word = HTTP,
     ) -> int:
         """Record an attempt that was refused; the same as `arecord`. `reason` is the code that was answered."""
-        command = RecordRefusedAccess(operation=operation, door=door, subjects=tuple(subjects), reason=reason)
-        return await self._arecord(command, actor)
+        return await self._arecord(_refusal(operation, subjects, reason, door), actor)
 
     def record(self, read: Read) -> int:
         """The same as `arecord` for a door without an event loop."""
+        return self._record(_command(read), read.actor)
+
+    def refused(
+        self, actor: Actor, operation: Word, subjects: Sequence[SubjectId], reason: Word, *, door: Word = HTTP
+    ) -> int:
+        """The same as `arefused` for a door without an event loop."""
+        return self._record(_refusal(operation, subjects, reason, door), actor)
+
+    def _record(self, command: Command, actor: Actor) -> int:
         position = 0
-        for append in self._prepared(_command(read), read.actor):
+        for append in self._prepared(command, actor):
             position = _position(self.ledger.append(append))
         return position
 
@@ -428,6 +436,10 @@ def _command(read: Read) -> RecordRead:
         employee_id=read.employee_id,
         hidden_until=read.hidden_until,
     )
+
+
+def _refusal(operation: Word, subjects: Sequence[SubjectId], reason: Word, door: Word) -> RecordRefusedAccess:
+    return RecordRefusedAccess(operation=operation, door=door, subjects=tuple(subjects), reason=reason)
 
 
 def _position(outcome: Outcome) -> int:
