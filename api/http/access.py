@@ -6,17 +6,26 @@ files and guard still in that directory.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Final
 
 import msgspec
 
 from api.settings import Clock, Settings, now
+from ledger import Ledger
+from ledger.events import EmployeeOnboarded
 from ledger.opening import GUARD_FILE, existing_stores
+from ledger.storage.engine import QueryItem
 from ledger.storage.server import DEFAULT_SCHEMA
+from ledger.vocabulary import ActorId, SubjectId
 from projections.access_log import AccessLog
 
 ACCESS_DIRECTORY: Final = "access"
 ACCESS_SCHEMA: Final = "access"
+
+# How long it may take until a new colleague is known as one.
+_FRESH_S: Final = 1.0
+_ONBOARDINGS: Final = (QueryItem((EmployeeOnboarded.TOPIC,)),)
 
 
 def access_settings(settings: Settings) -> Settings:
@@ -32,14 +41,42 @@ def access_settings(settings: Settings) -> Settings:
     return msgspec.structs.replace(settings, data=data, guard=guard, server=server, witnesses_file=None)
 
 
-def open_access_log(settings: Settings, *, clock: Clock = now) -> AccessLog:
+def open_access_log(
+    settings: Settings, *, records: Ledger | None = None, watch: bool = True, clock: Clock = now
+) -> AccessLog:
     """Open the access log of these records, whose settings are given; make it where there is none.
 
-    Raises StorageError or VerificationError, saying what to do: without the log nothing personal may be served.
+    With `records`, the open records ledger, reading a colleague is unusual: a person whose id is an employee's is one.
+    With `watch` unusual reading is flagged as it happens, else when `AccessLog.watch.catch_up` is called. Raises
+    StorageError or VerificationError, saying what to do: without the log nothing personal may be served.
     """
     settings.check_is_there()
     own = access_settings(settings)
     if not (own.guard.exists() and any(is_ledger for _, is_ledger in existing_stores(own.data, own.server))):
         # Interrupted, or by several processes at once, this completes what is there and overwrites nothing.
         own.initialise(f"{settings.signer().name}/{ACCESS_DIRECTORY}")
-    return AccessLog(own.open(clock=clock))
+    employee_of = None if records is None else _Colleagues(records).employee_of
+    log = AccessLog(own.open(clock=clock), usual=settings.usual, employee_of=employee_of)
+    if watch:
+        log.watch.follow()
+    return log
+
+
+class _Colleagues:
+    """Which people work here, or did: those whose id is that of an employee of the records. For one thread."""
+
+    def __init__(self, records: Ledger) -> None:
+        self._records = records
+        self._known: set[str] = set()
+        self._position = 0
+        self._looked_at = -_FRESH_S
+
+    def employee_of(self, subject_id: SubjectId) -> ActorId | None:
+        """Return which employee a person is, None for whoever is none."""
+        if monotonic() - self._looked_at >= _FRESH_S:
+            self._looked_at, end = monotonic(), self._records.size()
+            for recorded in self._records.read(_ONBOARDINGS, after=self._position, end=end):
+                assert isinstance(recorded.event, EmployeeOnboarded)
+                self._known.add(recorded.event.employee_id)
+            self._position = end
+        return ActorId(subject_id) if subject_id in self._known else None
