@@ -19,6 +19,7 @@ import uvicorn
 from api.http.asgi import App, Message, Receive, Scope, Send
 from api.http.exchange import Exchanges, answer_problem, exchange_of
 from api.http.limits import BodyLimit, Concurrency, Deadline, Rate, RateLimits
+from api.http.logs import configure_logs, log_request
 from api.http.protocol import DeadlineProtocol
 
 MAX_BODY = 1024 * 1024
@@ -95,7 +96,7 @@ def built(off: set[str]) -> App:
         app = Concurrency(app, in_flight=64, waiting=128, wait_s=2.0)
     if "body" not in off:
         app = BodyLimit(app, lambda scope: MAX_BODY)
-    return Exchanges(app)
+    return Exchanges(app, [log_request])
 
 
 class _Announcing(uvicorn.Server):
@@ -119,6 +120,7 @@ def main() -> None:
     parser.add_argument("--off", nargs="*", choices=LAYERS, default=[])
     arguments = parser.parse_args()
     off = set(arguments.off)
+    configure_logs()
     config = uvicorn.Config(
         built(off),
         host="127.0.0.1",
