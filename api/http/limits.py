@@ -255,7 +255,9 @@ class RateLimits:
         # When each bucket is full again (the "theoretical arrival time" of GCRA): one number, and none once it is past.
         self._full_at: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def __len__(self) -> int:
+    @property
+    def buckets(self) -> int:
+        """How many buckets are remembered."""
         return len(self._full_at)
 
     def take(self, key: str, cost: float = 1.0, *, kind: str) -> float:

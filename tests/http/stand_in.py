@@ -24,6 +24,7 @@ from api.http.protocol import DeadlineProtocol
 
 MAX_BODY = 1024 * 1024
 LAYERS = ("protocol", "body", "concurrency", "deadline", "rates", "graceful")
+OPERATIONS = {f"/{name}".removesuffix("root"): name for name in ("root", "echo", "slow", "export", "raise", "large")}
 RATES = {"read": Rate(per_second=10_000, burst=10_000), "export": Rate(per_second=2, burst=4)}
 
 
@@ -58,7 +59,7 @@ class StandIn:
         path = scope["path"]
         exchange = exchange_of(scope)
         if exchange is not None:
-            exchange.operation = path.strip("/") or "root"
+            exchange.operation = OPERATIONS.get(path)
             exchange.role, exchange.actor_id = "support", "0b8fd1c6-5cf0-4b0e-9d7e-3f8c7a3d9f11"
         if path == "/raise":
             raise ValueError((await body_of(receive)).decode())
@@ -118,7 +119,12 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port_file", type=Path)
     parser.add_argument("--off", nargs="*", choices=LAYERS, default=[])
+    parser.add_argument("--connections", type=int)
+    parser.add_argument("--write-s", type=float, default=DeadlineProtocol.WRITE_S)
     arguments = parser.parse_args()
+    DeadlineProtocol.WRITE_S = arguments.write_s
+    if arguments.connections:
+        DeadlineProtocol.MAX_CONNECTIONS = arguments.connections
     off = set(arguments.off)
     configure_logs()
     config = uvicorn.Config(
