@@ -18,9 +18,10 @@ import uvicorn
 
 from api.http.asgi import App, Message, Receive, Scope, Send
 from api.http.exchange import Exchanges, answer_problem, exchange_of
-from api.http.limits import BodyLimit, Concurrency, Deadline, Rate, RateLimits
+from api.http.limits import BodyLimit, Concurrency, Deadline
 from api.http.logs import configure_logs, log_request
 from api.http.protocol import DeadlineProtocol
+from api.http.rates import Rate, RateLimits
 
 MAX_BODY = 1024 * 1024
 LAYERS = ("protocol", "body", "concurrency", "deadline", "rates", "graceful")

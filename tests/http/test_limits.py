@@ -11,8 +11,9 @@ import pytest
 
 from api.http.asgi import App, Message, Receive, Scope, Send
 from api.http.exchange import Exchange, Exchanges
-from api.http.limits import AddressRate, BodyLimit, Concurrency, Deadline, Interrupted, Rate, RateLimits, address_key
+from api.http.limits import BodyLimit, Concurrency, Deadline, Interrupted
 from api.http.problem import problem
+from api.http.rates import AddressRate, Rate, RateLimits, address_key
 from api.http.security import Cors, SecurityHeaders
 from ledger.errors import Invalid
 

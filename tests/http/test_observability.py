@@ -200,6 +200,14 @@ def test_a_ledger_is_measured(bench: Bench) -> None:
     assert found["prooftrail_projection_lag_entries", ()] == 7
 
 
+def test_the_document_names_every_metric(bench: Bench) -> None:
+    metrics = some_metrics()
+    metrics.watch("records", bench.ledger)
+    text = (Path(__file__).parents[2] / "docs" / "http-limits.md").read_text(encoding="utf-8")
+    families = text_string_to_metric_families(metrics.render()[1].decode())
+    assert not [family.name for family in families if f"`{family.name}" not in text and "prooftrail" in family.name]
+
+
 def test_a_number_that_cannot_be_read_is_no_number() -> None:
     def failing() -> float:
         raise StorageError("the file is damaged")
