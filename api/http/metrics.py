@@ -76,6 +76,8 @@ class Metrics:
             buckets=_APPENDS,
             registry=self.registry,
         )
+        # To find a label again costs more than to count.
+        self._found: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._now = _Now()
         self.registry.register(self._now)
         ProcessCollector(registry=self.registry)
@@ -84,8 +86,13 @@ class Metrics:
         """Count a request: an observer of Exchanges."""
         operation = exchange.operation if exchange.operation in self._operations else OTHER
         # 499 as elsewhere: the caller had gone.
-        self._requests.labels(operation, str(exchange.status or 499)).inc()
-        self._seconds.labels(operation).observe(exchange.seconds)
+        key = operation, exchange.status or 499
+        found = self._found.get(key)
+        if found is None:
+            found = self._requests.labels(operation, str(key[1])), self._seconds.labels(operation)
+            self._found[key] = found
+        found[0].inc()
+        found[1].observe(exchange.seconds)
         if exchange.problem is not None:
             self._answered.labels(self.code(exchange.problem)).inc()
 

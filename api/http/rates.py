@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from time import monotonic
 from typing import Final
@@ -80,15 +81,20 @@ class RateLimits:
 def address_key(scope: Scope) -> str:
     """Return what a caller who is not known yet is counted by: the address, of IPv6 the /64 that one customer has."""
     client = scope.get("client")
+    return _customer(client[0]) if client else ""
+
+
+@lru_cache(maxsize=4_096)
+def _customer(text: str) -> str:
     try:
-        address = ip_address(client[0]) if client else None
+        address = ip_address(text)
     except ValueError:
-        address = None
+        return ""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped is not None:
             return str(address.ipv4_mapped)
         return address.packed[:8].hex()
-    return "" if address is None else str(address)
+    return str(address)
 
 
 class AddressRate:

@@ -30,6 +30,7 @@ from tests.bench import SUPPORT, Bench, an_id
 from tests.http.child import received, serving
 from tests.http.test_limits import CHUNKED, Counting, a_scope, ask
 
+FLAGS = ("logMultiprocessing", "logProcesses", "logThreads", "raiseExceptions")
 CANARY = "mari.maasikas@example.com"
 MARI = an_id("mari")
 
@@ -38,14 +39,17 @@ MARI = an_id("mari")
 def logged() -> Iterator[io.StringIO]:
     """What is logged, as it would be by the service; logging is as it was afterwards."""
     root, names = logging.getLogger(), ("prooftrail", "uvicorn")
-    before = root.handlers[:], root.level, logging.raiseExceptions
+    before = root.handlers[:], root.level
+    flags = {name: getattr(logging, name) for name in FLAGS}
     levels = {name: logging.getLogger(name).level for name in names}
     stream = io.StringIO()
     configure_logs(stream)
     yield stream
     logging.captureWarnings(False)
-    root.handlers[:], logging.raiseExceptions = before[0], before[2]
+    root.handlers[:] = before[0]
     root.setLevel(before[1])
+    for name, flag in flags.items():
+        setattr(logging, name, flag)
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
 
