@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -35,6 +36,7 @@ from ledger.errors import (
     VerificationError,
 )
 from ledger.keys import KeyStore, lost_keys
+from ledger.observer import Observer
 from ledger.sealing import Box
 from ledger.signing_keys import LogKeys, SigningKeys
 from ledger.storage.engine import (
@@ -124,11 +126,12 @@ Outcome = Committed | Replayed
 class Ticket:
     """A place in the queue: `wait` in a thread, or await it in the event loop that it was taken for."""
 
-    __slots__ = ("_error", "_future", "_lock", "_loop", "_outcome", "append", "size_bytes")
+    __slots__ = ("_error", "_future", "_lock", "_loop", "_outcome", "append", "queued_at", "size_bytes")
 
     def __init__(self, append: Append | Deferred, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.append = append
         self.size_bytes = append.size_bytes()
+        self.queued_at = monotonic()
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
         self._loop = loop
@@ -290,6 +293,7 @@ class Sequencer:
         self._clock = clock
         self._queue_limit = queue_limit
         self._committed = committed
+        self.observer = Observer()
         self._queue = _Queue()
         self._thread = threading.Thread(target=self._run, name="prooftrail-sequencer", daemon=True)
         self._submitting = threading.Lock()
@@ -326,6 +330,11 @@ class Sequencer:
             self._thread.join()
         elif self._stopped is None:
             self._stopped = StorageError("the ledger is closed")
+
+    @property
+    def waiting(self) -> int:
+        """How many appends wait for their transaction."""
+        return len(self._queue)
 
     def submit(self, append: Append | Deferred, loop: asyncio.AbstractEventLoop | None = None) -> Ticket:
         """Queue an append, to be waited for in a thread, or in a task of `loop`.
@@ -377,7 +386,8 @@ class Sequencer:
 
     def _settle(self, batch: Sequence[Ticket]) -> None:
         if self._stopped is not None:
-            return self._refuse(batch)
+            self._refuse(batch)
+            return
         try:
             outcomes = self._commit([ticket.append for ticket in batch])
         except Busy as busy:
@@ -388,13 +398,18 @@ class Sequencer:
                 # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a
                 # restart has read the file again. Our own bugs end here too, not in a thread that dies in silence.
                 self._stopped = error
-                return self._refuse(batch)
+                self._refuse(batch)
+                return
             # A server knows whether the batch is durable; the next one begins with reading what it has.
             self._current = False
             outcomes = [error] * len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.settle(outcome)
-        return Ticket.wake(batch)
+        Ticket.wake(batch)
+        now = monotonic()
+        # Whoever measures does not stop what is measured.
+        with suppress(Exception):
+            self.observer.settled([now - ticket.queued_at for ticket in batch])
 
     def _refuse(self, batch: Sequence[Ticket]) -> None:
         for ticket in batch:
