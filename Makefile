@@ -12,7 +12,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make check   ruff, mypy --strict, the tests and the house test: what CI runs"
 	@echo "make conformance  tests by code that nobody here wrote: Go's sumdb, pymerkle, sigstore (installs them)"
-	@echo "make rules   docs/rules.md and docs/problems.md from the code"
+	@echo "make rules   docs/rules.md, docs/problems.md and docs/permissions.md from the code"
 	@echo "make bench   speed as ratios measured side by side in one run; writes bench.json (ARGS=--quick for a short one)"
 	@echo "make clean   remove the environment and what was built"
 
@@ -41,6 +41,7 @@ house: $(BIN)/.ready
 rules: $(BIN)/.ready
 	$(BIN)/python -m tests.rules.document
 	$(BIN)/python -m tests.http.document
+	$(BIN)/python -m tests.http.permissions_document
 
 check: lint types test house
 

@@ -26,7 +26,7 @@ from api.http.staff import check_employee
 from ledger import Receipt
 from ledger.command import BY_NAME, Command
 from ledger.commands.access import ACCESS_COMMANDS
-from ledger.errors import LedgerError
+from ledger.errors import Invalid, LedgerError
 from ledger.state.employee import STAFF
 from ledger.vocabulary import Word
 
@@ -65,6 +65,14 @@ def receipt_document(receipt: Receipt) -> ReceiptDocument:
         EntryReceipt(receipt.first + i, entry.decode(), proof.decode()) for i, (entry, proof) in enumerate(pairs)
     )
     return ReceiptDocument(receipt.first, receipt.position, tuple(entries))
+
+
+def parse_recorded(data: bytes) -> Asked:
+    """Return the command in a JSON object, if it is one of the records. Raises Invalid."""
+    asked = parse_command(data)
+    if isinstance(asked.command, ACCESS_COMMANDS):
+        raise Invalid("command", "is of the access log: the door writes that itself")
+    return asked
 
 
 def _unused(ask: Ask) -> Reply:
@@ -169,7 +177,7 @@ class Commanding:
         """Return the command of a line, once the caller may record it. Raises LedgerError."""
         if len(line) > MAX_LINE_BYTES:
             raise Problem("length-unfit", "A line of a batch is at most 1 MiB; send a larger one alone.")
-        one = parse_command(line)
+        one = parse_recorded(line)
         name, about = type(one.command).NAME, About.of(one.command)
         grant = self._service.permissions.of(name, caller.actor.role)
         try:

@@ -158,7 +158,7 @@ class Door:
         position = ask.get("min_position")
         if position is not None and not service.projections.wait_for(position, CATCH_UP_S):
             raise Problem("not-caught-up", retry_after_s=1)
-        if operation.shows is Shows.PERSONAL and ask.by_staff:
+        if ask.by_staff and (operation.shows is Shows.PERSONAL or operation.about(ask).is_personal):
             check_employee(service.ledger, ask.caller.actor.id, service.ledger.now())
         known = service.projections.position()
         if operation.paged and ask.as_of is None:

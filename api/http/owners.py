@@ -6,12 +6,15 @@ whose data the client entered (processor role); an employee's is what is about t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from ledger import Ledger
 from ledger.command import selector
+from ledger.commands import RecordOrder
 from ledger.events import OrderRecorded, SubjectRegistered
-from ledger.vocabulary import ActorId, ClientId, OrderId, Role, SubjectId, order_tag, subject_tag
+from ledger.vocabulary import ActorId, ClientId, OrderId, Role, SubjectId, Tag, order_tag, subject_tag
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,13 +27,20 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, thing: object) -> About:
-        """Return what a command is about, by its fields."""
-        return cls(**{name: getattr(thing, name, None) for name in cls.__struct_fields__})
+        """Return what a command is about, by its fields. An order that is only being recorded is nobody's yet."""
+        found = {name: getattr(thing, name, None) for name in cls.__struct_fields__}
+        return cls(**found | ({"order_id": None} if isinstance(thing, RecordOrder) else {}))
 
     @property
     def is_personal(self) -> bool:
         """Whether it is about a person, or about an order, which is some person's."""
         return self.subject_id is not None or self.order_id is not None
+
+
+def people_of(tags: Iterable[Tag]) -> tuple[SubjectId, ...]:
+    """Return the people whom events with these tags are about, each once."""
+    prefix = subject_tag(SubjectId(""))
+    return tuple(dict.fromkeys(SubjectId(tag.removeprefix(prefix)) for tag in tags if tag.startswith(prefix)))
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Final
 
 from api.http.ask import Ask
 from api.http.operation import ZIP, Reply, Shows, query
-from api.http.owners import order_of
+from api.http.owners import order_of, people_of
 from api.http.parameters import Parameter, moment
 from ledger.canonical import check_text
 from ledger.command import selector
@@ -85,7 +85,7 @@ def _package(ask: Ask, contents: PackageContents, kind: str, names: set[str]) ->
         raise VerificationError("package", report.failure.why if report.failure else "no claim was proven")
     fields = tuple(Word(name.removeprefix("values.")) for name in sorted(names) if name.removeprefix("values."))
     headers = {"Content-Disposition": f'attachment; filename="evidence-{kind}.zip"'}
-    subjects = () if kind != "order" else _subjects(ask)
+    subjects = _subjects(ask) if kind == "order" else people_of([Tag(ask.get("tag") or "")])
     return Reply(body=package, media_type=ZIP, headers=headers, fields=_words(fields), subjects=subjects)
 
 

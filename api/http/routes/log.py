@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from api.command_json import parse_command
 from api.event_json import recorded_document
 from api.http.ask import Ask
-from api.http.commanding import ReceiptDocument, receipt_document
+from api.http.commanding import ReceiptDocument, parse_recorded, receipt_document
 from api.http.operation import BYTES, JSON, NDJSON, TEXT, Body, Reply, Shows, query
+from api.http.owners import About, people_of
 from api.http.parameters import FROM, TO, Parameter, number
 from api.http.problems import Problem
 from ledger.command import Recorded
@@ -53,7 +51,8 @@ def read_key(ask: Ask) -> Reply:
 @query("read-entry", "/log/entries/{index}", shows=Shows.SEALED, result=dict)
 def read_entry(ask: Ask) -> Reply:
     """Read the event at an index, with personal values sealed."""
-    return Reply(body=recorded_document(Recorded.parse(_entry(ask))))
+    found = Recorded.parse(_entry(ask))
+    return Reply(body=recorded_document(found), subjects=people_of(found.tags))
 
 
 @query("read-proof", "/log/entries/{index}/proof", shows=Shows.NOTHING, result=str, media_types=(TEXT,))
@@ -68,7 +67,8 @@ def read_receipt(ask: Ask) -> Reply:
     """Read the receipt of one entry again: its exact bytes and its proof."""
     entry = _entry(ask)
     proof = ask.ledger.prove_cosigned(ask.path["index"])
-    return Reply(body=receipt_document(Receipt(ask.path["index"], (entry,), (proof,))))
+    receipt = receipt_document(Receipt(ask.path["index"], (entry,), (proof,)))
+    return Reply(body=receipt, subjects=people_of(Recorded.parse(entry).tags))
 
 
 def _entry(ask: Ask) -> bytes:
@@ -96,14 +96,17 @@ def read_events(ask: Ask) -> Reply:
     end = min(ask.ledger.size(), first + FEED, *(one for one in (ask.get("to"),) if one is not None))
     found = list(ask.ledger.read(after=first, end=end)) if end > first else []
     lines = b"".join(msgspec.json.encode(recorded_document(one)) + b"\n" for one in found)
-    return Reply(body=lines, media_type=NDJSON, headers={"Next-Index": str(max(first, end))})
+    subjects = people_of(tag for one in found for tag in one.tags)
+    return Reply(
+        body=lines, media_type=NDJSON, headers={"Next-Index": str(max(first, end))}, subjects=subjects
+    )  # fmt: skip
 
 
 @query("explain-entry", "/log/entries/{index}/explanation", shows=Shows.SEALED, result=Explanation)
 def explain_entry(ask: Ask) -> Reply:
     """Explain a decision: the entries it rested on, the rules that decided it, the policy of that day."""
-    _entry(ask)
-    return Reply(body=explain(ask.ledger, ask.path["index"]))
+    found = Recorded.parse(_entry(ask))
+    return Reply(body=explain(ask.ledger, ask.path["index"]), subjects=people_of(found.tags))
 
 
 @query(
@@ -112,5 +115,7 @@ def explain_entry(ask: Ask) -> Reply:
 )  # fmt: skip
 def explain_a_command(ask: Ask) -> Reply:
     """Explain how a command would be decided now, and record nothing. The body is as in a batch."""
-    asked: Any = parse_command(ask.body)
-    return Reply(body=explain_command(ask.ledger, asked.command, ask.caller.actor))
+    asked = parse_recorded(ask.body)
+    about = About.of(asked.command)
+    subjects = () if about.subject_id is None else (about.subject_id,)
+    return Reply(body=explain_command(ask.ledger, asked.command, ask.caller.actor), subjects=subjects)
