@@ -13,6 +13,11 @@
     PROOFTRAIL_TIME_ZONE         whose clocks those hours are of (default Europe/Tallinn)
     PROOFTRAIL_TERMS             the version of the terms that an order is recorded under, unless one is named
 
+Of the HTTP API:
+
+    PROOFTRAIL_ALLOWED_ORIGINS   origins whose scripts may ask, such as https://app.example.com (default: none)
+    PROOFTRAIL_OTLP_ENDPOINT     where traces go, such as http://127.0.0.1:4318/v1/traces; needs the extra otel
+
 Who calls over HTTP is told by the tokens of an OpenID provider, see api.oidc, and else by the ledger's own:
 
     PROOFTRAIL_OIDC_ISSUER, PROOFTRAIL_OIDC_AUDIENCE, PROOFTRAIL_OIDC_JWKS   whose tokens are taken, under which keys
@@ -105,6 +110,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     oidc: Oidc | None = None
     local_tokens: bool = True
     usual: Usual = msgspec.field(default_factory=Usual)
+    allowed_origins: tuple[str, ...] = ()
+    otlp_endpoint: str | None = None
 
     def __repr__(self) -> str:
         return f"Settings({self.data})"
@@ -309,6 +316,8 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
         oidc=read_oidc(environ),
         local_tokens=_local_tokens(environ),
         usual=_usual(environ),
+        allowed_origins=tuple((environ.get("PROOFTRAIL_ALLOWED_ORIGINS") or "").split()),
+        otlp_endpoint=environ.get("PROOFTRAIL_OTLP_ENDPOINT") or None,
     )
 
 

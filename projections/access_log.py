@@ -226,16 +226,6 @@ class AccessLog:
             position = _position(self.ledger.append(append))
         return position
 
-    def refused(
-        self, actor: Actor, operation: Word, subjects: Sequence[SubjectId], reason: Word, *, door: Word = HTTP
-    ) -> int:
-        """The same as `arefused` for a door without an event loop."""
-        command = RecordRefusedAccess(operation=operation, door=door, subjects=tuple(subjects), reason=reason)
-        position = 0
-        for append in self._prepared(command, actor):
-            position = _position(self.ledger.append(append))
-        return position
-
     async def _arecord(self, command: RecordRead | RecordRefusedAccess, actor: Actor) -> int:
         if len(command.subjects) > MOST_SUBJECTS:
             # Thousands of tags take a while to encode: not on the loop.
