@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from ledger.commands import RegisterSubject, WithdrawConsent
-from ledger.errors import ConsentUnknown
+from ledger.commands import AuthorizeDisclosure, RegisterSubject, RequestDisclosure, WithdrawConsent
+from ledger.errors import ConsentMissing, ConsentUnknown
 from ledger.observer import Observer, Step
-from ledger.vocabulary import Channel
-from tests.bench import SUPPORT, Bench, an_append, an_id
+from ledger.vocabulary import Channel, LegalBasis, Purpose
+from tests.bench import OFFICER, SUPPORT, Bench, an_append, an_id
 
 MARI = an_id("mari")
 
@@ -81,6 +81,27 @@ def test_a_refusal_is_told_once_by_its_code(bench: Bench) -> None:
     with pytest.raises(ConsentUnknown):
         asyncio.run(bench.ledger.arecord(unknown("b"), SUPPORT))
     assert noting.codes == ["consent-unknown"] * 2
+
+
+def test_a_refusal_that_is_recorded_is_told_once_however_often_it_is_asked(bench: Bench) -> None:
+    disclosure = an_id("disclosure")
+    bench.given(
+        RegisterSubject(subject_id=MARI),
+        RequestDisclosure(
+            disclosure_id=disclosure,
+            subject_id=MARI,
+            recipient_id=an_id("recipient"),
+            purpose=Purpose.E_INVOICE,
+            basis=LegalBasis.CONSENT,
+            fields=("email",),  # type: ignore[arg-type]
+        ),
+    )
+    noting = watched(bench)
+    ask = AuthorizeDisclosure(disclosure_id=disclosure, subject_id=MARI, token_sha256="0" * 64)  # type: ignore[arg-type]
+    for _ in range(3):
+        with pytest.raises(ConsentMissing):
+            bench.ledger.record(ask, OFFICER, idempotency_key="k")
+    assert noting.codes == ["consent-missing"]
 
 
 def test_an_observer_that_fails_stops_nothing(bench: Bench) -> None:

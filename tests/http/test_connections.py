@@ -281,6 +281,19 @@ def test_a_wrong_request_behind_a_right_one_takes_no_answer_away(child: Child) -
     assert answer.count(b"HTTP/1.1 ") == 1
 
 
+UPGRADE = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+
+
+def test_no_other_protocol_is_spoken_and_no_body_is_lost(child: Child) -> None:
+    with child.raw(b"GET / HTTP/1.1\r\nHost: a\r\n" + UPGRADE + b"\r\nPRI * HTTP/2.0\r\n\r\n") as connection:
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    for body in (b"Content-Length: 3\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"):
+        with child.raw(HEAD + UPGRADE + body) as connection:
+            assert received(connection).startswith(b"HTTP/1.1 400 ")
+
+
 def test_a_trailer_is_no_header(child: Child) -> None:
     sent = b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\nX-Request-Id: x\r\n\r\n"
     with child.raw(HEAD + sent) as connection:
