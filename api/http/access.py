@@ -17,6 +17,7 @@ from ledger.errors import StorageError
 from ledger.events import EmployeeOnboarded
 from ledger.opening import GUARD_FILE, LEDGER_FILE, existing_stores
 from ledger.storage.engine import QueryItem
+from ledger.storage.guard import Guard
 from ledger.storage.server import DEFAULT_SCHEMA
 from ledger.vocabulary import ActorId, SubjectId
 from projections.access_log import AccessLog
@@ -67,6 +68,7 @@ def open_access_log(
     if own.server is None:
         if not (own.data / LEDGER_FILE).exists():
             _make(settings, own)
+        _wait_for_maker(own)
     elif not own.guard.exists():
         if _has_keys(own):
             # A guard that was lost is not made anew by itself: a log that was rolled back would go unnoticed.
@@ -82,6 +84,16 @@ def open_access_log(
 def _make(settings: Settings, own: Settings) -> None:
     # Interrupted, or by several processes at once, this completes what is there and overwrites nothing.
     own.initialise(f"{settings.signer().name}/{ACCESS_DIRECTORY}")
+
+
+def _wait_for_maker(own: Settings) -> None:
+    """Return when the file that is there is a whole ledger: who makes one holds the guard's lock until it is."""
+    guard = Guard(own.guard)
+    try:
+        with guard.lock():
+            pass
+    finally:
+        guard.close()
 
 
 def _has_keys(own: Settings) -> bool:
