@@ -130,13 +130,13 @@ class UnusualReadings:
             yield ReadingFlag.BREADTH, usual.window(at), people
         if read.by.role not in STAFF:
             return
-        day = usual.working_day(at)
         if not usual.is_working_time(at):
-            yield ReadingFlag.OUT_OF_HOURS, day, 1
+            yield ReadingFlag.OUT_OF_HOURS, usual.working_day(at), 1
         for subject in read.subjects:
             employee = read.by.id if SubjectId(read.by.id) == subject else self._employee_of(subject)
             if employee is not None:
-                yield ReadingFlag.SELF if employee == read.by.id else ReadingFlag.COLLEAGUE, day, 1
+                kind = ReadingFlag.SELF if employee == read.by.id else ReadingFlag.COLLEAGUE
+                yield kind, usual.working_day(at), 1
 
     def _reader(self, reader_id: ActorId, role: Role) -> _Reader:
         reader = self._readers.get(reader_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from psycopg.conninfo import make_conninfo
 
 import projections.access_log
-from api.http.access import access_settings, open_access_log
-from api.settings import Settings, directory_settings, read_settings
+from api.http.access import access_settings, make_access_log, open_access_log
+from api.settings import KEK_FILE, SIGNING_KEY_FILE, Settings, directory_settings, read_settings
 from ledger import Actor
 from ledger.commands import OnboardEmployee
 from ledger.errors import FlagState, Invalid, OwnAccess, ReadUnknown, RoleMissing, Stopped, StorageError
@@ -61,9 +64,7 @@ def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Setting
     found = Settings(data=tmp_path / "data", guard=tmp_path / "data" / "guard", server=server)
     found.initialise("example.com/records")
     yield found
-    own = access_settings(found).server
-    assert own is not None
-    place.drop(server.schema, own.schema)
+    place.drop(server.schema)
 
 
 @pytest.fixture
@@ -193,10 +194,75 @@ def test_several_processes_make_and_share_one_log(settings: Settings, log: Acces
         assert len(other.who_looked(MARI, HERSELF).looks) == 2
 
 
+def test_processes_that_start_at_once_make_one_log(embedded: Settings) -> None:
+    code = (
+        "import sys; from pathlib import Path; from api.settings import read_settings; "
+        "from api.http.access import open_access_log; "
+        "log = open_access_log(read_settings(Path(sys.argv[1]), {})); print(log.digest(b'x')); log.close()"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(embedded.data)], stdout=subprocess.PIPE) for _ in range(4)
+    ]
+    said = [process.communicate(timeout=60)[0] for process in running]
+    assert [process.returncode for process in running] == [0] * 4
+    assert len(set(said)) == 1
+
+
+def test_an_application_that_may_make_no_schema_uses_the_log_that_the_owner_made(
+    postgres: PostgresPlace, tmp_path: Path
+) -> None:
+    login = f"login_{postgres.server().schema}"
+    postgres.sql(f"CREATE ROLE {login} LOGIN")
+    server = postgres.server(dsn=make_conninfo(postgres.dsn, user=login), owner_dsn=postgres.dsn)
+    owners = Settings(data=tmp_path / "data", guard=tmp_path / "data" / "guard", server=server)
+    owners.initialise("example.com/records")
+    make_access_log(owners)
+    applications = msgspec.structs.replace(owners, server=msgspec.structs.replace(server, owner_dsn=None))
+    with open_access_log(applications, watch=False) as log:
+        assert asyncio.run(log.arecord(a_read(MARI))) == 1
+    postgres.drop(server.schema)
+    postgres.sql(f"DROP OWNED BY {login}; DROP ROLE {login}")
+
+
+def test_another_host_joins_with_copies_of_the_key_files_of_both(postgres: PostgresPlace, tmp_path: Path) -> None:
+    server = postgres.server()
+    first, second = (
+        Settings(data=tmp_path / name, guard=tmp_path / name / "guard", server=server) for name in ("first", "second")
+    )
+    first.initialise("example.com/records")
+    with open_access_log(first, watch=False) as log:
+        log.record(a_read(MARI))
+        second.data.mkdir()
+        for name in (KEK_FILE, SIGNING_KEY_FILE):
+            shutil.copy(first.data / name, second.data / name)
+        second.initialise()
+        with pytest.raises(StorageError, match="restore the key"):
+            open_access_log(second)
+        for name in (KEK_FILE, SIGNING_KEY_FILE):
+            shutil.copy(first.data / "access" / name, second.data / "access" / name)
+        with pytest.raises(StorageError, match="prooftrail init"):
+            open_access_log(second)
+        make_access_log(second)
+        with open_access_log(second, watch=False) as other:
+            other.record(a_read(MARI))
+            assert [look.pseudonym for look in log.who_looked(MARI, HERSELF).looks] == [
+                look.pseudonym for look in other.who_looked(MARI, HERSELF).looks
+            ]
+        assert log.ledger.size() == 2
+    postgres.drop(server.schema)
+
+
 def test_without_the_records_there_is_no_log_to_make(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="prooftrail init"):
         open_access_log(directory_settings(tmp_path / "nothing"))
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_guard_that_is_lost_is_not_made_anew(embedded: Settings) -> None:
+    open_access_log(embedded, watch=False).close()
+    access_settings(embedded).guard.unlink()
+    with pytest.raises(StorageError, match="guard"):
+        open_access_log(embedded)
 
 
 def test_the_guard_of_the_log_lies_where_that_of_the_records_does(tmp_path: Path) -> None:
