@@ -7,14 +7,21 @@ does not live here: the rules of orders (ledger.commands.order) and where files 
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from ledger import Actor, Ledger, Receipt
+from ledger.command import Command
 from ledger.commands import RecordOrder
 from ledger.entry import event_of, parse
-from ledger.errors import IdempotencyMismatch
+from ledger.errors import IdempotencyMismatch, Invalid
 from ledger.events import OrderRecorded
-from ledger.vocabulary import OrderId
+from ledger.vocabulary import OrderId, Role, Word
+
+
+NOT_CHECKED: Final = Word("not-checked")
+_ORDER_THEMSELVES: Final = frozenset({Role.SUBJECT, Role.CLIENT_USER})
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -23,6 +30,12 @@ class Taken(msgspec.Struct, frozen=True):
     order_id: OrderId
     receipt: Receipt
     again: bool
+
+
+def check_sender(command: Command, actor: Actor) -> None:
+    """Raise Invalid where somebody says of their own order how they were checked: that would release it unseen."""
+    if isinstance(command, RecordOrder) and actor.role in _ORDER_THEMSELVES and command.authentication != NOT_CHECKED:
+        raise Invalid("authentication", "is for whoever checked the sender to say")
 
 
 def take_in(ledger: Ledger, command: RecordOrder, actor: Actor, *, key: str | None) -> Taken:

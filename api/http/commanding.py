@@ -23,6 +23,7 @@ from api.http.owners import About
 from api.http.permissions import Grant
 from api.http.problems import Problem, answered
 from api.http.staff import check_employee
+from api.order_intake import check_sender
 from ledger import Receipt
 from ledger.command import BY_NAME, Command
 from ledger.commands.access import ACCESS_COMMANDS
@@ -194,6 +195,7 @@ class Commanding:
             raise Unpermitted("forbidden")
         about = About.of(command)
         self._door.permit(caller, grant, about)
+        check_sender(command, caller.actor)
         if caller.actor.role in STAFF and about.is_personal:
             # To acknowledge is about nobody's data; everything about a person or an order needs it done before.
             check_employee(self._service.ledger, caller.actor.id, self._service.ledger.now())

@@ -112,6 +112,7 @@ class Office:
         self.request, self.hold = RequestId(new_id()), HoldId(new_id())
         self.actors = {role: ActorId(new_id()) for role in Role} | {Role.SUBJECT: ActorId(self.mari)}
         self.text_sha256 = Sha256Hex(sha256(PROCEDURE.encode()).hexdigest())
+        self.consent_sha256 = Sha256Hex(sha256(CONSENT_TEXT.encode()).hexdigest())
         self._issuer = local_issuer(settings)
         self.tokens = {role: self.token(role) for role in Role}
         self._begin()
@@ -224,7 +225,7 @@ class Office:
         self.record(
             GiveConsent(
                 consent_id=self.consent, subject_id=self.mari, purpose=Purpose.E_INVOICE, fields=fields,
-                text_sha256=Sha256Hex(sha256(CONSENT_TEXT.encode()).hexdigest()), language=Language("et"),
+                text_sha256=self.consent_sha256, language=Language("et"),
                 channel=Channel.SOFTWARE, recipient_id=self.recipient,
             )
         )  # fmt: skip

@@ -24,7 +24,7 @@ from api.http.parameters import (
     word_parameter,
 )
 from api.order_file import MAIL, file_name, mail_facts, mail_key, media_type
-from api.order_intake import take_in
+from api.order_intake import NOT_CHECKED, check_sender, take_in
 from ledger.commands import RecordOrder, UseOrder
 from ledger.errors import Invalid, OrderUnknown
 from ledger.vocabulary import (
@@ -112,10 +112,11 @@ def _record(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) 
         content=ask.body,
         terms_version=Reference(ask.get("terms") or ask.service.settings.terms),
         received_at=ask.get("received_at") or ask.ledger.now(),
-        authentication=Word(ask.get("authentication") or "not-checked"),
+        authentication=Word(ask.get("authentication") or NOT_CHECKED),
         claimed_at=claimed_at,
         file_name=name,
     )
+    check_sender(command, ask.caller.actor)
     taken = take_in(ask.ledger, command, ask.caller.actor, key=key)
     body = Taken(taken.order_id, taken.again, receipt_document(taken.receipt))
     return Reply(body=body, status=200 if taken.again else 201)
