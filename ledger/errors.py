@@ -465,6 +465,11 @@ class RestrictionExists(Refused):
     message = "restriction {restriction} is recorded already"
 
 
+class Restricted(Refused):
+    code = "restricted"
+    message = "the processing of data of subject {subject} is restricted (GDPR Art. 18): it is kept, and not used"
+
+
 class AccuracyContested(Refused):
     code = "accuracy-contested"
     message = "restriction {restriction} stands until the correction that was proposed is made or rejected"

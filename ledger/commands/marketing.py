@@ -28,6 +28,7 @@ from ledger.errors import (
     PartnerNotFewer,
     ProcessorRole,
     Refused,
+    Restricted,
     SourceSuspended,
 )
 from ledger.events import (
@@ -107,6 +108,13 @@ RESERVED_FIRST = rule(
     promise="An offer is sent once, and only what was reserved, checked again when it is sent",
     source="Principles, clause 7",
     refusals=(OfferExists, OfferNotReserved),
+)
+NOT_UNDER_RESTRICTION = rule(
+    "no-offers-under-restriction",
+    clause="8-9",
+    promise="While the use of their address is restricted a person gets no offers, unless they agreed to them since",
+    source="GDPR Art. 18(2)",
+    refusals=(Restricted,),
 )
 EASY = rule(
     "opting-out-is-easy",
@@ -336,7 +344,7 @@ class ReserveOffer(_Offer, frozen=True):
     NAME: ClassVar[str] = "reserve-offer"
     RECORDS = (OfferReserved,)
     KEEPS = (OfferSuppressed,)
-    RULES = (BASIS, OBJECTION, INFREQUENT, NEVER_PROCESSED, LAWFUL_ADDRESS, RESERVED_FIRST)
+    RULES = (BASIS, OBJECTION, INFREQUENT, NEVER_PROCESSED, NOT_UNDER_RESTRICTION, LAWFUL_ADDRESS, RESERVED_FIRST)
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         campaign, standing = planned(past, self.campaign_id), standing_of(past, self.subject_id)
@@ -360,7 +368,7 @@ class SendOffer(_Offer, frozen=True):
     NAME: ClassVar[str] = "send-offer"
     RECORDS = (OfferSent,)
     KEEPS = (OfferSuppressed,)
-    RULES = (BASIS, OBJECTION, INFREQUENT, NEVER_PROCESSED, LAWFUL_ADDRESS, RESERVED_FIRST)
+    RULES = (BASIS, OBJECTION, INFREQUENT, NEVER_PROCESSED, NOT_UNDER_RESTRICTION, LAWFUL_ADDRESS, RESERVED_FIRST)
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         campaign, standing = planned(past, self.campaign_id), standing_of(past, self.subject_id)

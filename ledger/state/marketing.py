@@ -29,6 +29,8 @@ from ledger.events import (
     OfferSent,
     OfferSuppressed,
     PersonalDataCollected,
+    ProcessingRestricted,
+    RestrictionLifted,
     SaleRecorded,
     SubjectInformed,
     SubjectRegistered,
@@ -71,6 +73,8 @@ class What(StrEnum):
     OTHER_SOURCE = "other-source"
     INFORMED = "informed"
     ERASED = "erased"
+    RESTRICTED = "restricted"
+    LIFTED = "lifted"
 
 
 class Step(NamedTuple):
@@ -98,6 +102,8 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     DataCorrected,
     SubjectInformed,
     KeyDestroyed,
+    ProcessingRestricted,
+    RestrictionLifted,
 )
 
 
@@ -137,6 +143,10 @@ def steps(event: Event) -> Iterator[Step]:
             yield Step(What.INFORMED)
         case KeyDestroyed():
             yield Step(What.ERASED, event.retention_class)
+        case ProcessingRestricted():
+            yield Step(What.RESTRICTED, event.restriction_id, "", ",".join(event.fields))
+        case RestrictionLifted():
+            yield Step(What.LIFTED, event.restriction_id)
 
 
 class Standing:
@@ -147,14 +157,17 @@ class Standing:
         self.person_type = PersonType.NATURAL
         self.sale = False
         self.objected = False
-        self.consents: dict[str, tuple[str, str]] = {}  # consent → own or partner, channels
+        self.consents: dict[str, tuple[str, str, int]] = {}  # consent → own or partner, channels, the step it came at
         self.offers: dict[str, tuple[str, str, datetime]] = {}  # campaign → own or partner, reserved or sent, since
         self.addresses: dict[str, tuple[str, str]] = {}  # field → retention class, through which guarantee
         self.notice_owed = False
+        self.restrictions: dict[str, tuple[str, int]] = {}  # restriction → fields, the step it came at
+        self._steps = 0
 
     def fold(self, step: tuple[str, ...], at: datetime | str) -> None:
         """Take in one Step, or a row of its four values, in the order of the log. `at` is when it was recorded."""
         what, key, kind, more = step
+        self._steps += 1
         if what == What.ADDRESS:
             retention_class, _, through = more.partition(" ")
             self.addresses[key] = (retention_class, through)
@@ -164,7 +177,7 @@ class Standing:
             self.role = key
         elif what == What.CONSENT:
             # Who agrees anew after an objection wants these offers again, and no others.
-            self.consents[key] = (kind, more)
+            self.consents[key] = (kind, more, self._steps)
         elif what == What.WITHDRAWN:
             self.consents.pop(key, None)
         elif what == What.OBJECTED:
@@ -181,10 +194,24 @@ class Standing:
             self.notice_owed = what == What.OTHER_SOURCE
         elif what == What.ERASED:
             self.addresses = {name: held for name, held in self.addresses.items() if held[0] != key}
+        elif what == What.RESTRICTED:
+            self.restrictions[key] = (more, self._steps)
+        elif what == What.LIFTED:
+            self.restrictions.pop(key, None)
 
-    def agreed(self, kind: OfferKind, channel: Channel) -> bool:
-        """Whether a live consent names this kind of offers and this channel."""
-        return any(k == kind and channel in channels.split(",") for k, channels in self.consents.values())
+    def agreed(self, kind: OfferKind, channel: Channel, *, since: int = 0) -> bool:
+        """Whether a live consent, given after a step, names this kind of offers and this channel."""
+        return any(
+            k == kind and at > since and channel in channels.split(",") for k, channels, at in self.consents.values()
+        )
+
+    def restricted(self, kind: OfferKind, channel: Channel) -> bool:
+        """Whether a restriction forbids to write to the person: GDPR Art. 18(2), but for a consent given since."""
+        address = ADDRESS_OF.get(channel, "")
+        return any(
+            (not fields or address in fields.split(",")) and not self.agreed(kind, channel, since=at)
+            for fields, at in self.restrictions.values()
+        )
 
     def in_window(self, kind: OfferKind, since: datetime, *, besides: CampaignId) -> int:
         """Count the offers since a moment: partner offers from their reservation on, own offers once they are sent."""
@@ -212,6 +239,8 @@ def verdict(
     agreed = standing.agreed(kind, channel)
     if standing.objected and not agreed:
         return errors.ObjectionStands
+    if standing.restricted(kind, channel):
+        return errors.Restricted
     if suppressed:
         return errors.AddressSuppressed
     address = standing.addresses.get(ADDRESS_OF.get(channel, ""))

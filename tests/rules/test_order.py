@@ -65,7 +65,7 @@ order = maker(
 )  # fmt: skip
 release = maker(ReleaseOrder, order_id=ORDER, verification=IdentityCheck.CALL_BACK, evidence="call-1")
 reject = maker(RejectOrder, order_id=ORDER, channel=Channel.EMAIL, reason="not-ours")
-use = maker(UseOrder, order_id=ORDER, use="proof")
+use = maker(UseOrder, order_id=ORDER, subject_id=MARI, use="proof")
 give = maker(GiveMandate, mandate_id=MANDATE, client_id=CLIENT, subject_id=MARI, evidence="doc-1")
 revoke = maker(RevokeMandate, mandate_id=MANDATE, client_id=CLIENT, subject_id=MARI, reason="left")
 execute = maker(ExecuteOrder, order_id=ORDER, transactions=(Transaction(reference="T-1", result_digest="0" * 64),))
