@@ -98,7 +98,7 @@ class Marketing(Projection):
     """What decides about offers, person by person, and what became of each."""
 
     NAME: ClassVar[str] = "marketing"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys((CampaignPlanned, *EVENTS))
 
     def __init__(self, ledger: Ledger, store: Store) -> None:

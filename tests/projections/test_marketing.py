@@ -22,6 +22,7 @@ from ledger.commands import (
     RegisterSource,
     RegisterSubject,
     ReserveOffer,
+    RestrictProcessing,
     RevokeGuarantee,
     SendOffer,
 )
@@ -36,6 +37,7 @@ from ledger.vocabulary import (
     OfferKind,
     PersonType,
     Purpose,
+    RestrictionGround,
     RetentionClass,
     SourceKind,
     SubjectId,
@@ -64,6 +66,15 @@ def agree(subject: SubjectId, kind: OfferKind = OfferKind.OWN) -> GiveMarketingC
         text_sha256=TEXT,
         language="et",  # type: ignore[arg-type]
         channel=Channel.SOFTWARE,
+    )
+
+
+def restrict(subject: SubjectId) -> RestrictProcessing:
+    return RestrictProcessing(
+        restriction_id=new_id(),  # type: ignore[arg-type]
+        subject_id=subject,
+        ground=RestrictionGround.CLAIMS,
+        channel=Channel.EMAIL,
     )
 
 
@@ -105,7 +116,7 @@ def test_a_question_about_too_many_or_without_campaign_or_policy_is_refused(worl
 
 def test_the_answer_is_the_one_that_the_ledger_gives(world: World) -> None:
     """Many people of whom all sorts of things are recorded: asked in one call, then reserved one by one."""
-    rng = random.Random(7)
+    rng = random.Random(9)
     own, similar, partners = plan(), plan(similar=True), plan(OfferKind.PARTNER)
     earlier = [plan() for _ in range(3)]
     source, guarantee = new_id(), new_id()
@@ -146,6 +157,7 @@ def test_the_answer_is_the_one_that_the_ledger_gives(world: World) -> None:
             [ClassifyContact(subject_id=subject, person_type=rng.choice(list(PersonType)))],
             [object_to(world, subject)] if rng.random() < 0.3 else [],
             [informed],
+            [restrict(subject)] if rng.random() < 0.15 else [],
             *(
                 [[ReserveOffer(campaign_id=c.campaign_id, subject_id=subject), sent(c, subject)] for c in earlier]
                 if rng.random() < 0.5
@@ -172,7 +184,7 @@ def test_the_answer_is_the_one_that_the_ledger_gives(world: World) -> None:
             seen.add(answer.basis or answer.reason)
     assert seen >= {
         "consent", "sale", "processor-role", "objection-stands", "address-missing", "source-suspended",
-        "offer-basis-missing",
+        "offer-basis-missing", "restricted",
     }, seen  # fmt: skip
     assert world.then.verify().count == 0
     assert not world.then.status().quarantined
