@@ -610,6 +610,11 @@ class ObjectionStands(Refused):
     message = "subject {subject} objected to offers"
 
 
+class PersonRefused(Refused):
+    code = "person-refused"
+    message = "another record of the same person as subject {subject} says no to such offers"
+
+
 class AddressSuppressed(Refused):
     code = "address-suppressed"
     message = "an address of subject {subject} is on the suppression list"

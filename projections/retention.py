@@ -15,9 +15,9 @@ from ledger.commands import ExpireRetention
 from ledger.deadline import add_months
 from ledger.events import BY_TOPIC, Event, KeyDestroyed
 from ledger.policy import Policy
-from ledger.state.hold import hold_on, open_holds
+from ledger.state.hold import hold_on, holds_over
 from ledger.state.policy import policies, policy
-from ledger.state.restriction import KEEPING, open_restrictions
+from ledger.state.restriction import KEEPING, binding
 from ledger.state.retention import Term, everything, expired, terms
 from ledger.vocabulary import RetentionClass, SubjectId
 from projections.duties import duty
@@ -76,9 +76,9 @@ class Retention(Projection):
         """Return the period of a class that is over and that nothing keeps from expiring, else None."""
         past = self._past(subject_id, None)
         in_force = policy(past)
-        if in_force is None or hold_on(open_holds(past, subject_id), retention_class) is not None:
+        if in_force is None or hold_on(holds_over(past, subject_id), retention_class) is not None:
             return None
-        if any(one.ground in KEEPING for one in open_restrictions(past, subject_id).values()):
+        if any(one.ground in KEEPING for one in binding(past, subject_id)):
             return None
         return expired(past, subject_id, in_force, now).get(retention_class)
 

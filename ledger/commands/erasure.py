@@ -14,7 +14,7 @@ from ledger.errors import ErasureUndecided, Invalid, KeptByLaw, SubjectUnknown, 
 from ledger.events import ClassDecision, ErasureDecided, ErasureDeferred, KeyDestroyed, PersonalDataErased
 from ledger.rule import rule
 from ledger.state.erasure import destruction, open_decisions
-from ledger.state.hold import hold_on, open_holds
+from ledger.state.hold import hold_on, holds_over
 from ledger.state.policy import policies
 from ledger.state.retention import check_not_kept_by_law, everything
 from ledger.state.subject import registered
@@ -110,7 +110,7 @@ class DestroyKeys(Command, frozen=True):
                 raise ErasureUndecided(subject=self.subject_id, retention_class=retention_class)
         # An order may have been booked since it was decided.
         check_not_kept_by_law(past, self.subject_id, self.retention_classes, context.now)
-        holds = open_holds(past, self.subject_id)
+        holds = holds_over(past, self.subject_id)
         held = {name: hold_id for name in sorted(set(self.retention_classes)) if (hold_id := hold_on(holds, name))}
         if held:
             raise self._deferred(held)

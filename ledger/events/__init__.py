@@ -94,7 +94,16 @@ from ledger.events.source import (
     SourceRegistered,
     SubjectInformed,
 )
-from ledger.events.subject import IdentifierLinked, Stance, SubjectRegistered, SubjectsMerged, SubjectsUnmerged
+from ledger.events.subject import (
+    IdentifierLinked,
+    OfferRefusal,
+    OpenHold,
+    OpenRestriction,
+    Stance,
+    SubjectRegistered,
+    SubjectsMerged,
+    SubjectsUnmerged,
+)
 from ledger.events.use import DataUsed, PurposeChangeAssessed, UseDenied
 
 __all__ = [
@@ -155,9 +164,12 @@ __all__ = [
     "MarketingConsentGiven",
     "MarketingConsentWithdrawn",
     "MarketingObjected",
+    "OfferRefusal",
     "OfferReserved",
     "OfferSent",
     "OfferSuppressed",
+    "OpenHold",
+    "OpenRestriction",
     "OrderAmended",
     "OrderCancelled",
     "OrderConfirmed",
