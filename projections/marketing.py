@@ -124,7 +124,7 @@ class Marketing(Projection):
                 )  # fmt: skip
                 continue
             subject_id: SubjectId = getattr(event, "subject_id")  # noqa: B009
-            contact += [(index, n, subject_id, at, *step) for n, step in enumerate(steps(event))]
+            contact += [(index, n, who, at, *step) for n, (who, step) in enumerate(steps(event))]
             if isinstance(event, OfferReserved | OfferSent):
                 what = "sent" if isinstance(event, OfferSent) else "reserved"
                 offers.append((index, event.campaign_id, subject_id, at, what, None))
