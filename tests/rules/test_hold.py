@@ -272,6 +272,33 @@ def test_what_the_law_keeps_is_decided_to_be_kept(bench: Bench) -> None:
     assert bench.when(DecideErasure(subject_id=MARI, decisions=(kept,))).refusal is None
 
 
+@pytest.mark.rule("erasure-is-decided-per-class")
+@pytest.mark.parametrize(
+    ("retention_class", "latest"),
+    [
+        (RetentionClass.MARKETING, "2028-11-22T21:59:59+00:00"),
+        (RetentionClass.ACCOUNTING, "2033-12-31T21:59:59+00:00"),
+        (RetentionClass.ORDER, "2036-11-22T21:59:59+00:00"),
+    ],
+)
+def test_nothing_is_decided_to_be_kept_longer_than_its_period(
+    bench: Bench, retention_class: RetentionClass, latest: str
+) -> None:
+    def kept(until: datetime) -> DecideErasure:
+        decision = ClassDecision(
+            retention_class=retention_class,
+            outcome=ErasureOutcome.KEPT,
+            ground="claim",  # type: ignore[arg-type]
+            until=until,
+        )
+        return DecideErasure(subject_id=MARI, decisions=(decision,))
+
+    last = datetime.fromisoformat(latest)
+    bench.when(kept(last + timedelta(seconds=1))).refused(Invalid, field="decisions")
+    assert bench.when(kept(last)).refusal is None
+    bench.when(kept(START)).refused(Invalid, field="decisions")
+
+
 # --- expiry ------------------------------------------------------------------------------------------------------
 
 OVER = datetime(2028, 11, 22, 21, 59, 59, tzinfo=UTC)
