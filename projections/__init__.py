@@ -32,6 +32,7 @@ from ledger.vocabulary import (
     Role,
     Sha256Hex,
     SubjectId,
+    ViolationId,
     Word,
 )
 from projections.activities import ActivityRecord, activities
@@ -40,7 +41,7 @@ from projections.compare import Comparison, Difference
 from projections.consents import Consent, Consents
 from projections.disclosures import Disclosure, Disclosures, DisclosureStep
 from projections.documents import Binding, Document, bindings, document_text, documents
-from projections.employees import Employee, Violation, employees, violations
+from projections.employees import Employee, Violation, employees, resolved_violations, violations
 from projections.holds import Hold, Holds
 from projections.marketing import Campaign, Marketing, MaySend, Objection
 from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, OrderTrail, OrderTrails
@@ -323,6 +324,10 @@ class Projections:
     def violations(self, actor: Actor) -> tuple[Violation, ...]:
         """Violations, for the officer only. See `employees.violations`."""
         return violations(self._registers, self._ledger, actor)
+
+    def resolved_violations(self) -> Iterator[tuple[ViolationId, datetime]]:
+        """Which violations are resolved, and since when. See `employees.resolved_violations`."""
+        return resolved_violations(self._registers)
 
     def breaches(self, *, show: bool = False, as_of: AsOf = None) -> tuple[BreachRecord, ...]:
         """The breach register of GDPR Art. 33(5). See `breaches.breaches`."""

@@ -12,6 +12,7 @@ from ledger.commands.breach import (
     AssessBreach,
     CloseBreach,
     ConfirmBreach,
+    ExpireBreach,
     NotifyAuthority,
     NotifySubjects,
     SuspectBreach,
@@ -29,6 +30,7 @@ from ledger.commands.disclosure import (
 from ledger.commands.document import AcceptTerms, PresentDocument, PublishDocument
 from ledger.commands.employee import (
     AcknowledgeConfidentiality,
+    ExpireViolation,
     LapseAcknowledgement,
     OffboardEmployee,
     OnboardEmployee,
@@ -110,7 +112,9 @@ __all__ = [
     "EndRecipient",
     "EndRelationship",
     "ExecuteOrder",
+    "ExpireBreach",
     "ExpireRetention",
+    "ExpireViolation",
     "ExtendDeadline",
     "FailDisclosure",
     "ForwardRequest",

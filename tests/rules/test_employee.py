@@ -17,6 +17,7 @@ from ledger.commands import (
     AcknowledgeConfidentiality,
     AdoptPolicy,
     CollectData,
+    ExpireViolation,
     LapseAcknowledgement,
     OffboardEmployee,
     OnboardEmployee,
@@ -34,6 +35,7 @@ from ledger.errors import (
     EmployeeExists,
     EmployeeUnknown,
     Invalid,
+    RetentionRuns,
     RoleMissing,
     ViolationExists,
     ViolationUnknown,
@@ -47,9 +49,12 @@ from ledger.events import (
     UseDenied,
     ViolationReported,
     ViolationResolved,
+    Withheld,
 )
 from ledger.policy import default_policy_text
 from ledger.vocabulary import DocumentKind, LegalBasis, Purpose, Role, SourceKind
+from projections import PROJECTIONS_FILE, open_projections
+from projections.duties import run_duties
 from tests.bench import OFFICER, START, SUPPORT, Bench, an_id, check_ledger
 
 MARI, VIOLATION = an_id("mari"), an_id("violation")
@@ -103,7 +108,11 @@ def resolve(**given: Any) -> ResolveViolation:
     return ResolveViolation(**{"violation_id": VIOLATION, "outcome": "warned", "details": "Talked to"} | given)
 
 
-MAKERS = [onboard, acknowledge, lapse, offboard, report, resolve]
+def expire(**given: Any) -> ExpireViolation:
+    return ExpireViolation(**{"violation_id": VIOLATION} | given)
+
+
+MAKERS = [onboard, acknowledge, lapse, offboard, report, resolve, expire]
 FIELD_KINDS = {"employee_id": "id", "violation_id": "id", "details": "text", "report-violation.category": "word"}
 OTHER_FIELDS: set[str] = set()
 CODES = [
@@ -342,3 +351,20 @@ def test_an_acknowledgement_that_lapses_while_it_is_used_has_one_order(office: B
     assert used
     assert denied_after
     check_ledger(office.ledger)
+
+
+@pytest.mark.rule("violation-texts-expire")
+def test_what_is_written_about_a_violation_is_erased_when_its_limitation_period_is_over(bench: Bench) -> None:
+    bench.given(AdoptPolicy(text=default_policy_text()), report())
+    first = bench.ledger.size() - 1
+    bench.when(expire()).refused(ViolationUnknown, violation=VIOLATION)
+    bench.given(resolve())
+    bench.when(expire()).refused(RetentionRuns)
+    bench.clock.forward(days=3 * 366)
+    with open_projections(bench.ledger, bench.directory / PROJECTIONS_FILE) as projections:
+        done = run_duties(projections, bench.ledger, bench.clock.now).done
+        assert [(one.duty, one.command) for one in done] == [("violation-expiry", "expire-violation")]
+        assert not run_duties(projections, bench.ledger, bench.clock.now).done
+        (violation,) = projections.violations(OFFICER)
+    assert {violation.employee, violation.details, violation.resolution} == {Withheld.ERASED}
+    assert bench.ledger.open(first).details is Withheld.ERASED  # type: ignore[attr-defined]
