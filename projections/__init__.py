@@ -57,6 +57,7 @@ from projections.runner import MAX_DIFFERENCES, Progress, Quarantined, Runner, S
 from projections.sources import Guarantee, NoticeOwed, QuarantinedBatch, Sources
 from projections.storage.sqlite import SqliteStore
 from projections.storage.store import Store
+from projections.subject_history import HistoryPage, subject_history
 from projections.values import ValueState
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "FieldState",
     "FieldVersion",
     "Guarantee",
+    "HistoryPage",
     "Hold",
     "IdentifierState",
     "MaySend",
@@ -170,6 +172,18 @@ class Projections:
     ) -> tuple[FieldVersion, ...]:
         """Every version of a subject's fields, or of one, in the order of recording. See `PersonalData.history`."""
         return self._personal_data.history(subject_id, field=field, as_of=as_of)
+
+    def subject_history(
+        self,
+        subject_id: SubjectId,
+        *,
+        viewer: Role = Role.SUBJECT,
+        after: int = 0,
+        limit: int = 100,
+        as_of: AsOf = None,
+    ) -> HistoryPage:
+        """All that was recorded of a person, as a viewer may see it. See `subject_history.subject_history`."""
+        return subject_history(self._ledger, subject_id, viewer=viewer, after=after, limit=limit, as_of=as_of)
 
     def lookup(self, kind: IdentifierKind, value: str) -> list[SubjectId]:
         """Whose identifier this is or was, the first known first. See `PersonalData.lookup`."""
