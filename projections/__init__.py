@@ -307,6 +307,10 @@ class Projections:
         """A period that is over and that nothing keeps from expiring. See `Retention.over`."""
         return self._retention.over(subject_id, retention_class, now)
 
+    def released_erasures(self) -> Iterator[tuple[SubjectId, RetentionClass, int]]:
+        """Decided erasures that no hold defers any more. See `Retention.released`."""
+        return self._retention.released()
+
     def policy(self) -> Policy | None:
         """The policy in force, None before any."""
         return self._retention.in_force()

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ledger import Ledger
 from ledger.command import Command, Past, query_of
-from ledger.commands import ExpireRetention
+from ledger.commands import DestroyKeys, ExpireRetention
 from ledger.deadline import add_months
-from ledger.events import BY_TOPIC, Event, KeyDestroyed
+from ledger.events import BY_TOPIC, ErasureDeferred, Event, KeyDestroyed
 from ledger.policy import Policy
+from ledger.state.erasure import deferred, open_decisions
 from ledger.state.hold import hold_on, holds_over
 from ledger.state.policy import policies, policy
 from ledger.state.restriction import KEEPING, binding
 from ledger.state.retention import Term, everything, expired, terms
-from ledger.vocabulary import RetentionClass, SubjectId
+from ledger.storage.engine import QueryItem
+from ledger.vocabulary import ErasureOutcome, RetentionClass, SubjectId
 from projections.duties import duty
 from projections.projection import AsOf, Item, Projection, bound, text
 from projections.storage.store import Row, Store, Writer
@@ -82,6 +84,21 @@ class Retention(Projection):
             return None
         return expired(past, subject_id, in_force, now).get(retention_class)
 
+    def released(self) -> Iterator[tuple[SubjectId, RetentionClass, int]]:
+        """Yield the erasures that were decided and deferred and that no hold defers any more, and where it was said.
+
+        The release of a hold runs what it deferred of its own record; of another one of the same person the clock does.
+        """
+        last: dict[SubjectId, int] = {}
+        for recorded in self._ledger.read((QueryItem((ErasureDeferred.TOPIC,)),)):
+            last[getattr(recorded.event, "subject_id")] = recorded.index  # noqa: B009
+        for subject_id, index in last.items():
+            past = self._past(subject_id, None)
+            decided, holds = open_decisions(past), holds_over(past, subject_id)
+            for name in sorted(deferred(past)):
+                if decided.get(name) is ErasureOutcome.ERASED and hold_on(holds, name) is None:
+                    yield subject_id, name, index
+
     def in_force(self) -> Policy | None:
         """Return the policy in force."""
         past = Past()
@@ -113,3 +130,11 @@ def expiries(projections: Projections, ledger: Ledger, now: datetime) -> Iterato
             if term is not None and term.until is not None:
                 command = ExpireRetention(subject_id=subject_id, retention_class=retention_class)
                 yield command, f"{subject_id}:{retention_class}:{text(term.until)}"
+
+
+@duty("deferred-erasure")
+def deferred_erasures(projections: Projections, ledger: Ledger, now: datetime) -> Iterator[tuple[Command, str]]:
+    """A decided erasure that a hold deferred is carried out once no hold does."""
+    for subject_id, retention_class, index in projections.released_erasures():
+        command = DestroyKeys(subject_id=subject_id, retention_classes=(retention_class,))
+        yield command, f"{subject_id}:{retention_class}:{index}"

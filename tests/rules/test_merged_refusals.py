@@ -37,7 +37,7 @@ from ledger.commands import (
     WithdrawMarketingConsent,
 )
 from ledger.errors import OfferBasisMissing, PersonRefused, Refused, Restricted, UnderHold
-from ledger.events import ClassDecision, OfferSuppressed
+from ledger.events import ClassDecision, ErasureDeferred, OfferSuppressed
 from ledger.policy import default_policy_text
 from ledger.vocabulary import (
     ActorId,
@@ -53,6 +53,7 @@ from ledger.vocabulary import (
     SourceKind,
 )
 from projections import PROJECTIONS_FILE, open_projections
+from projections.duties import run_duties
 from tests.bench import OFFICER, START, Bench, an_id
 from tests.conftest import MakeBench
 
@@ -294,6 +295,26 @@ def test_a_refusal_of_another_record_is_recorded_with_its_reason(people: Bench) 
     people.given(object_to(WRITER), merge())
     no = OfferSuppressed(campaign_id=CAMPAIGN, subject_id=MARI, reason="person-refused")  # type: ignore[arg-type]
     people.when(ReserveOffer(campaign_id=CAMPAIGN, subject_id=MARI)).refused(PersonRefused, no, subject=MARI)
+
+
+@pytest.mark.rule("release-runs-what-was-deferred")
+@pytest.mark.parametrize("how", ["released", "parted"])
+def test_what_a_hold_on_another_record_deferred_is_erased_by_the_tick_once_it_is_gone(people: Bench, how: str) -> None:
+    erasure = DestroyKeys(subject_id=MARI, retention_classes=(RetentionClass.CONTRACT,))
+    held = ErasureDeferred(
+        subject_id=MARI,
+        retention_classes=erasure.retention_classes,
+        hold_id=an_id(f"hold {WRITER}"),
+        reason="under-hold",  # type: ignore[arg-type]
+    )
+    people.given(hold(WRITER), merge()).when(erasure).refused(UnderHold, held)
+    with open_projections(people.ledger, people.directory / PROJECTIONS_FILE) as projections:
+        assert not run_duties(projections, people.ledger, people.clock.now).done
+        release = ReleaseHold(hold_id=an_id(f"hold {WRITER}"), subject_id=WRITER, reason="closed")  # type: ignore[arg-type]
+        people.given(release if how == "released" else unmerge())
+        done = run_duties(projections, people.ledger, people.clock.now).done
+        assert [(one.duty, one.command) for one in done] == [("deferred-erasure", "destroy-keys")]
+        assert not run_duties(projections, people.ledger, people.clock.now).done
 
 
 # --- whatever happens --------------------------------------------------------------------------------------------
