@@ -52,6 +52,20 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     suppressed: dict[Word, int]
 
 
+class ContactStep(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was recorded of a person about offers: consent, objection, sale, offer, as `what` says.
+
+    `about` is the consent or campaign, or the person type; `kind` own or partner; `channels` those of a consent.
+    """
+
+    what: Word
+    about: str | None
+    kind: OfferKind | None
+    channels: tuple[Channel, ...]
+    entry: int
+    recorded_at: datetime
+
+
 class Objection(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody on the suppression list. `addresses` counts those listed, `sent_since` the offers sent after receipt."""
 
@@ -71,6 +85,12 @@ WHERE subject IN ({_MARKS}) AND idx < ? AND recorded_at <= ? ORDER BY idx, n
 _SHARED: Final = f"""
 SELECT DISTINCT i.subject FROM identifiers i JOIN suppressed_addresses s ON s.digest = i.digest
 WHERE i.subject IN ({_MARKS}) AND s.subject <> i.subject AND s.idx < ? AND i.idx < ?
+"""
+_CONTACT: Final = """
+SELECT what, about, kind, more, idx, recorded_at FROM contact_steps
+WHERE subject = ? AND idx < ? AND recorded_at <= ? AND what IN (
+    'classified', 'sale', 'consent', 'withdrawn', 'objected', 'reserved', 'sent', 'suppressed'
+) ORDER BY idx, n
 """
 # recorded_at never runs backwards, so a moment is a position.
 _END: Final = "SELECT COALESCE(max(idx) + 1, 0) FROM contact_steps WHERE recorded_at <= ?"
@@ -203,6 +223,22 @@ class Marketing(Projection):
             else:
                 found.append(MaySend(subject_id, False, None, Word(said.code)))
         return tuple(found)
+
+    def contact(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[ContactStep, ...]:
+        """Return what was recorded of a person about offers as of then, in the order of the log."""
+        with self._store.read() as rows:
+            found = rows(_CONTACT, subject_id, *bound(as_of))
+        return tuple(
+            ContactStep(
+                what=Word(what),
+                about=about or None,
+                kind=OfferKind(kind) if kind else None,
+                channels=tuple(map(Channel, more.split(","))) if more else (),
+                entry=index,
+                recorded_at=parse_moment(at),
+            )
+            for what, about, kind, more, index, at in found
+        )
 
     def campaigns(self, *, as_of: AsOf = None) -> tuple[Campaign, ...]:
         """Return every campaign planned as of then, with what its offers came to, in order of planning."""

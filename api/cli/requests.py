@@ -158,8 +158,9 @@ def export(subject: SubjectOption, to: ToOption, data: DataOption = None, as_jso
     """
     subject_id = SubjectId(identifier(subject, "--subject"))
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
-        projections.catch_up()
-        written = write_export(lambda: portable(projections, subject_id), to)
+        # Both files are of one position: what is recorded meanwhile is in neither.
+        position = max(1, projections.catch_up())
+        written = write_export(lambda: portable(projections, subject_id, as_of=position), to)
     _print(Output(as_json), to, written)
 
 
