@@ -117,7 +117,11 @@ def record_of_consent(
         if not adopted or not isinstance(adopted[-1], PolicyAdopted):
             raise PolicyMissing
         policy = parse_policy(adopted[-1].text)
-        Output(True).document(consent_record(known[consent_id], policy, receipt=receipt, ledger=ledger.origin))
+        found = known[consent_id]
+        named = {one.recipient_id: one for one in projections.recipients(as_of=then)}
+        recipient = None if found.recipient_id is None else named.get(found.recipient_id)
+        record = consent_record(found, policy, receipt=receipt, ledger=ledger.origin, recipient=recipient)
+        Output(True).document(record)
 
 
 def events_of_audit(subject: SubjectOption, as_of: AsOfOption = None, data: DataOption = None) -> None:
