@@ -209,7 +209,7 @@ def answer(
     about = None if in_force is None else in_force.record
     disclosures = projections.disclosures(subject_id, as_of=as_of)
     history = projections.history(subject_id, as_of=as_of)
-    recipients = tuple(map(_recipient, projections.recipients_of(subject_id, as_of=as_of)))
+    recipients = tuple(map(recipient_told, projections.recipients_of(subject_id, as_of=as_of)))
     consents = projections.consents(subject_id, as_of=as_of)
     purposes = {version.purpose for version in history} | {purpose for one in recipients for purpose in one.purposes}
     orders = projections.orders(subject_id=subject_id, as_of=as_of)
@@ -346,7 +346,8 @@ def _sources(history: Sequence[FieldVersion], origins: Sequence[Origin]) -> tupl
     )
 
 
-def _recipient(named: NamedRecipient) -> RecipientTold:
+def recipient_told(named: NamedRecipient) -> RecipientTold:
+    """Return what a person is told of a recipient: without whose record a sole trader's is, and the contract."""
     known = named.recipient
     return RecipientTold(
         recipient_id=named.recipient_id,

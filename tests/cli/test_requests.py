@@ -126,9 +126,9 @@ def test_a_cell_that_would_be_calculated_is_escaped(start: str) -> None:
 
 
 def test_holds_quarantine_and_retention_are_listed(program: Program, subject: str, asked: str) -> None:
-    for words in (("holds",), ("quarantine",)):
-        assert program(*words, "--json").json == []
-        assert program(*words).code == 0
-    (kept,) = program("retention", "--subject", subject, "--json").json
+    for words, name in (("holds", "holds"), ("quarantine", "orders")):
+        assert program(words, "--json").json == {name: []}
+        assert program(words).code == 0
+    (kept,) = program("retention", "--subject", subject, "--json").json["terms"]
     assert kept["retention_class"] == "contract"
     assert program("retention", "--subject", subject).code == 0
