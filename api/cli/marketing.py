@@ -140,7 +140,8 @@ def reservations(
 ) -> Iterator[tuple[str, str]]:
     """Yield each person's id, or line number, and the outcome, in order; so many at a time as may wait."""
     waiting: deque[tuple[str, Future[str]]] = deque()
-    with ThreadPoolExecutor(_WORKERS) as workers:
+    workers = ThreadPoolExecutor(_WORKERS)
+    try:
         for number, subject_id in people:
             who = f"line {number}" if subject_id is None else subject_id
             waiting.append((who, workers.submit(_reserve, ledger, campaign_id, subject_id, acting)))
@@ -150,6 +151,9 @@ def reservations(
         while waiting:
             done, outcome = waiting.popleft()
             yield done, outcome.result()
+    finally:
+        # Whoever stops wants to stop: what is under way is recorded, what waits is left to the next run.
+        workers.shutdown(cancel_futures=True)
 
 
 def _reserve(ledger: Ledger, campaign_id: CampaignId, subject_id: SubjectId | None, acting: Actor) -> str:
