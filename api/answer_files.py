@@ -14,6 +14,7 @@ import msgspec
 
 from api.csv_text import write_rows
 from ledger.errors import StorageError
+from ledger.vocabulary import RecipientId
 from projections.answer import Answer, Portable, RecipientTold
 
 HEADER: Final = (
@@ -191,12 +192,15 @@ def markdown(answer: Answer) -> Iterator[str]:
         ("name", "category", "country", "as", "fields", "purposes", "times", "first", "last"),
         map(_recipient, answer.recipients),
     )
+    names: dict[RecipientId | None, str | None] = {one.recipient_id: one.name for one in answer.recipients if one.name}
+    names[None] = "the company"
     yield from _table(
         "Consents",
         ("consent", "purpose", "recipient", "fields", "given", "withdrawn"),
         (
             (
-                one.consent_id, one.purpose, one.recipient_id or "the company", ", ".join(one.fields), one.given_at,
+                one.consent_id, one.purpose, names.get(one.recipient_id, one.recipient_id), ", ".join(one.fields),
+                one.given_at,
                 one.withdrawn_at,
             )
             for one in answer.consents
