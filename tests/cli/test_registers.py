@@ -137,7 +137,7 @@ def test_a_receipt_and_audit_events(program: Program, office: Path) -> None:
         ("activities", "activities"), ("documents", "documents"), ("employees", "employees"), ("breaches", "breaches"),
         ("violations --as officer", "violations"), ("requests", "requests"), ("holds", "holds"),
         ("quarantine", "orders"), ("recipients", "recipients"), ("obligations", "obligations"),
-        ("suppression", "objections"), ("imports", "batches"), ("campaign list", "campaigns"),
+        ("owed", "owed"), ("suppression", "objections"), ("imports", "batches"), ("campaign list", "campaigns"),
         ("disclosures --subject {}", "disclosures"), ("recipients --subject {}", "recipients"),
         ("retention --subject {}", "terms"), ("bindings --subject {} --at 2026-06-01T00:00:00Z", "bindings"),
     ],

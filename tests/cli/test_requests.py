@@ -49,6 +49,7 @@ def test_tick_records_what_was_missed_and_says_what_is_overdue(program: Program,
     assert [done["command"] for done in first["done"]] == ["miss-deadline"]
     assert [(owed["id"], owed["overdue"]) for owed in first["owed"]] == [(asked, True)]
     assert program("tick", "--json").json["done"] == []
+    assert program("owed", "--overdue", "--json").json["owed"] == first["owed"]
     assert "1 duty overdue" in program("tick").out
 
 
