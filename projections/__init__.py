@@ -43,7 +43,7 @@ from projections.disclosures import Disclosure, Disclosures, DisclosureStep
 from projections.documents import Binding, Document, bindings, document_text, documents
 from projections.employees import Employee, Violation, employees, resolved_violations, violations
 from projections.holds import Hold, Holds
-from projections.marketing import Campaign, Marketing, MaySend, Objection
+from projections.marketing import Campaign, ContactStep, Marketing, MaySend, Objection
 from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, OrderTrail, OrderTrails
 from projections.personal_data import FieldState, FieldVersion, IdentifierState, PersonalData, SubjectState
 from projections.persons import narrowed, person
@@ -54,7 +54,7 @@ from projections.requests import Requests, RequestState
 from projections.restrictions import Restriction, Restrictions
 from projections.retention import Retention
 from projections.runner import MAX_DIFFERENCES, Progress, Quarantined, Runner, Status
-from projections.sources import Guarantee, NoticeOwed, QuarantinedBatch, Sources
+from projections.sources import Guarantee, NoticeOwed, Origin, QuarantinedBatch, Sources
 from projections.storage.sqlite import SqliteStore
 from projections.storage.store import Store
 from projections.subject_history import HistoryPage, subject_history
@@ -69,6 +69,7 @@ __all__ = [
     "Campaign",
     "Comparison",
     "Consent",
+    "ContactStep",
     "Content",
     "Difference",
     "Disclosure",
@@ -90,6 +91,7 @@ __all__ = [
     "OrderStep",
     "OrderSummary",
     "OrderTrail",
+    "Origin",
     "Progress",
     "Projections",
     "Quarantined",
@@ -235,6 +237,10 @@ class Projections:
         """May an offer of this campaign go to these people, and why (not)? See `Marketing.may_send`."""
         return self._marketing.may_send(campaign_id, subject_ids, as_of=as_of)
 
+    def contact(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[ContactStep, ...]:
+        """What was recorded of a person about offers. See `Marketing.contact`."""
+        return self._marketing.contact(subject_id, as_of=as_of)
+
     def campaigns(self, *, as_of: AsOf = None) -> tuple[Campaign, ...]:
         """Every campaign, and what it came to. See `Marketing.campaigns`."""
         return self._marketing.campaigns(as_of=as_of)
@@ -246,6 +252,10 @@ class Projections:
     def quarantined_batches(self, *, as_of: AsOf = None) -> tuple[QuarantinedBatch, ...]:
         """The batches of other sources that are not usable. See `Sources.quarantine`."""
         return self._sources.quarantine(as_of=as_of)
+
+    def origins(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Origin, ...]:
+        """Which registered sources a person's data came from. See `Sources.origins`."""
+        return self._sources.origins(subject_id, as_of=as_of)
 
     def guarantees(self, *, as_of: AsOf = None) -> tuple[Guarantee, ...]:
         """The guarantees of issuers that were not revoked. See `Sources.guarantees`."""
@@ -311,9 +321,9 @@ class Projections:
         """Decided erasures that no hold defers any more. See `Retention.released`."""
         return self._retention.released()
 
-    def policy(self) -> Policy | None:
-        """The policy in force, None before any."""
-        return self._retention.in_force()
+    def policy(self, *, as_of: AsOf = None) -> Policy | None:
+        """The policy in force as of then, None before any."""
+        return self._retention.in_force(as_of=as_of)
 
     def person(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[SubjectId, ...]:
         """The records of one person, merged with this one. See `persons.person`."""

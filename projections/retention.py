@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ledger import Ledger
-from ledger.command import Command, Past, query_of
+from ledger.command import Boundary, Command, Past, query_of
 from ledger.commands import DestroyKeys, ExpireRetention
 from ledger.deadline import add_months
 from ledger.events import BY_TOPIC, ErasureDeferred, Event, KeyDestroyed
@@ -99,16 +99,17 @@ class Retention(Projection):
                 if decided.get(name) is ErasureOutcome.ERASED and hold_on(holds, name) is None:
                     yield subject_id, name, index
 
-    def in_force(self) -> Policy | None:
-        """Return the policy in force."""
-        past = Past()
-        past.all.extend(self._ledger.read(query_of(policies())))
-        return policy(past)
+    def in_force(self, *, as_of: AsOf = None) -> Policy | None:
+        """Return the policy in force as of then, None before any."""
+        return policy(self._read(policies(), as_of))
 
     def _past(self, subject_id: SubjectId, as_of: AsOf) -> Past:
+        return self._read((*everything(subject_id), *policies()), as_of)
+
+    def _read(self, boundary: Boundary, as_of: AsOf) -> Past:
         end, moment = bound(as_of)
         past = Past()
-        query = query_of((*everything(subject_id), *policies()))
+        query = query_of(boundary)
         for recorded in self._ledger.read(query, end=min(end, self._ledger.size())):
             if text(recorded.recorded_at) <= moment:
                 past.all.append(recorded)

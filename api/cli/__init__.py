@@ -4,8 +4,8 @@ One file a capability: setup (init, new-id), keys (key, rotate-key), policy, rec
 orders (record-order), people (state, lookup), recipients (recipients, disclosures, obligations), marketing (may-send,
 campaign, suppression, imports), requests (requests, holds, quarantine, retention, answer, export), history (history,
 replay), explain, documents, registers, evidence (prove, index), audit (verify, checkpoint, rebuild), publish
-(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), demo. A door knows no rules: it
-builds commands, and shows what the ledger answers.
+(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick, owed), demo. A door knows no
+rules: it builds commands, and shows what the ledger answers.
 """
 
 from __future__ import annotations

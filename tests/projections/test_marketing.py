@@ -28,6 +28,7 @@ from ledger.commands import (
 )
 from ledger.errors import CampaignUnknown, Invalid, PolicyMissing, Refused
 from ledger.policy import default_policy_text
+from ledger.state.marketing import Standing, Step, What
 from ledger.vocabulary import (
     CampaignId,
     Channel,
@@ -238,3 +239,28 @@ def test_the_suppression_list_tells_what_was_sent_after_an_objection_was_receive
     world.given(object_to(world, mari, received_at=received, phone="+372 5555 0123"))
     (found,) = world.then.suppression_list()
     assert (found.subject_id, found.received_at, found.addresses, found.sent_since) == (mari, received, 2, 1)
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_what_is_said_again_counts_at_its_last_time_alone(seed: int) -> None:
+    """`may_send` reads each different step once, where it stood last: it adds up to the same as reading all."""
+    rng = random.Random(seed)
+    kinds, classes = [OfferKind.OWN, OfferKind.PARTNER], ("contract", "identity")
+    said = [
+        *(Step(What.ADDRESS, field, "", f"{kept} ") for field in ("email", "phone") for kept in classes),
+        *(Step(What.ERASED, kept) for kept in classes),
+        *(Step(What.CLASSIFIED, kind) for kind in PersonType),
+        *(Step(What.CONSENT, f"c{n}", kinds[n % 2], "email") for n in range(3)),
+        *(Step(What.WITHDRAWN, f"c{n}") for n in range(3)),
+        *(Step(what, f"k{n}", kinds[n % 2]) for n in range(2) for what in (What.RESERVED, What.SENT)),
+        *(Step(What.SUPPRESSED, f"k{n}") for n in range(2)),
+        *(Step(what) for what in (What.SALE, What.OBJECTED, What.OTHER_SOURCE, What.INFORMED)),
+    ]
+    log = list(enumerate(rng.choices(said, k=rng.randrange(1, 60))))
+    last = {step: at for at, step in log}
+    whole, read = Standing(), Standing()
+    for at, step in log:
+        whole.fold(step, START + timedelta(minutes=at))
+    for step, at in sorted(last.items(), key=lambda one: one[1]):
+        read.fold(step, START + timedelta(minutes=at))
+    assert vars(whole) == vars(read)
