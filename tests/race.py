@@ -79,14 +79,15 @@ class Race(NamedTuple):
     check: Callable[[Ledger, Sequence[tuple[Refusal, Refusal]]], tuple[int, int]]
     turns_on: Collection[type[Event]]
     promise: str
+    at_once: int = AT_ONCE
 
     def run(self, bench: Bench, rounds: int) -> tuple[int, int]:
         """Run the race so many times and check its promise; return the outcomes. Both have been seen."""
         ledger = bench.given(*self.given).ledger
         prepare(bench, map(self.life, range(rounds)))
         refused: list[tuple[Refusal, Refusal]] = []
-        for first in range(0, rounds, AT_ONCE):
-            pairs = [self.acts(ledger, number) for number in range(first, min(first + AT_ONCE, rounds))]
+        for first in range(0, rounds, self.at_once):
+            pairs = [self.acts(ledger, number) for number in range(first, min(first + self.at_once, rounds))]
             # Each side starts first in turns.
             turned = [pair[:: 1 if number % 2 else -1] for number, pair in enumerate(pairs)]
             results = iter(at_once(ledger, [*chain.from_iterable(turned)]))

@@ -292,6 +292,8 @@ OBJECTION_AND_OFFER = Race(
     check=objected_first,
     turns_on=(MarketingObjected,),
     promise=OBJECTED,
+    # An offer is decided anew after any objection: of many at once hardly one would go.
+    at_once=2,
 )
 TWO_CAMPAIGNS_AND_ONE_SLOT = Race(
     given=(
