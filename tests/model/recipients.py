@@ -82,7 +82,7 @@ class Receiving(People):
             self.do(command)
             self.recipients[recipient] = Registered(self.now, until)
 
-    @precondition(lambda self: self.sent_or_later())
+    @precondition(lambda self: self.later())
     @rule(recipient=RECIPIENT)
     def end_recipient(self, recipient: Any) -> None:
         found, command = self.recipients.get(recipient), EndRecipient(recipient_id=recipient, reason="over")
@@ -92,8 +92,8 @@ class Receiving(People):
             self.do(command)
             self.recipients[recipient] = found._replace(ended=True)
 
-    def sent_or_later(self) -> bool:
-        """Whether a while has passed: a recipient that ends at once keeps everything else from happening."""
+    def later(self) -> bool:
+        """Whether a while has passed: a recipient that is ended at once keeps everything else from happening."""
         return self.ledger.size() > BEGINNING
 
     def not_in_force(self, recipient: str) -> Refusal:
