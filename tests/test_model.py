@@ -1,8 +1,8 @@
 """Random commands against a plain model in memory: every refusal, every projection, every as-of view must agree.
 
 The model is in tests/model, one file a capability. Here it is run: all capabilities together, and groups of them, so
-that a bounded run comes deep into each; and defects are planted to show that a run finds them. `make campaign` runs it
-for longer.
+that a bounded run comes deep into each; and defects are planted, each of which the model meets on a way of a few steps.
+`make campaign` runs it for longer.
 """
 
 from __future__ import annotations
