@@ -19,7 +19,6 @@ from ledger.errors import IdempotencyMismatch, Invalid
 from ledger.events import OrderRecorded
 from ledger.vocabulary import OrderId, Role, Word
 
-
 NOT_CHECKED: Final = Word("not-checked")
 _ORDER_THEMSELVES: Final = frozenset({Role.SUBJECT, Role.CLIENT_USER})
 

@@ -4,7 +4,7 @@ One file a capability: setup (init, new-id), keys (key, rotate-key), policy, rec
 orders (record-order), people (state, lookup), recipients (recipients, disclosures, obligations), marketing (may-send,
 campaign, suppression, imports), requests (requests, holds, quarantine, retention, answer, export), history (history,
 replay), explain, documents, registers, access, evidence (prove, index), audit (verify, checkpoint, rebuild), publish
-(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), serve, tokens (token),
+(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick, owed), serve, tokens (token),
 api_keys (api-key), demo. A door knows no rules: it builds commands, and shows what the ledger answers.
 """
 

@@ -77,7 +77,9 @@ def queries() -> list[Operation]:
 def who(operation: Operation) -> Role:
     """Return somebody who may do it with whatever it is about."""
     grants = expected_grants()[operation.id]
-    return max(Role, key=lambda role: ("all", "others", "own").index(grants[role]) * -1 if grants[role] != "none" else -9)
+    return max(
+        Role, key=lambda role: ("all", "others", "own").index(grants[role]) * -1 if grants[role] != "none" else -9
+    )
 
 
 def send(office: Office, operation: Operation, content: bytes) -> httpx.Response:

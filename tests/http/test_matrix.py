@@ -11,7 +11,6 @@ import pytest
 
 from api.http.operation import NDJSON, OPERATIONS, Operation
 from api.http.permissions import Grant, Permissions
-from ledger.commands.access import ACCESS_COMMANDS
 from ledger.events import AccessRefused
 from ledger.vocabulary import Role
 from tests.http import permissions_document
