@@ -51,6 +51,7 @@ from ledger.storage.postgres_session import (
     warnings_of,
 )
 from ledger.storage.postgres_tags import TAG_STATEMENTS, PostgresTagStore, PostgresTagWriter
+from ledger.storage.postgres_wire import Call
 from ledger.storage.server import Server
 from ledger.tlog.merkle import MAX_SIZE
 from ledger.vocabulary import KeyId, Tag
@@ -170,6 +171,9 @@ _STATEMENTS: Final = {
 # Each index gives as many rows as its table has.
 _COUNTS: Final = (("events", "idx >= 0 OR idx < 0"), ("event_tags", "tag >= ''"), ("sealed", "idx >= 0 OR idx < 0"))
 
+_COMMIT: Final[Call] = (b"COMMIT", ())
+_ROLLBACK: Final[Call] = (b"ROLLBACK", ())
+
 # An answer that is read in pages, ordered by index: statement and parameters but the lower bound and the limit.
 _Stream = tuple[str, tuple[Any, ...]]
 
@@ -189,7 +193,10 @@ class PostgresEngine(Engine):
             "lock_class": sql.Literal(LOCK_CLASS),
             "lock_key": sql.Literal(lock_key(server.schema)),
         }
-        self.statements = {name: sql.SQL(text).format(**names) for name, text in (_STATEMENTS | TAG_STATEMENTS).items()}
+        # As bytes: composed once, and not at each use.
+        self.statements = {
+            name: sql.SQL(text).format(**names).as_bytes() for name, text in (_STATEMENTS | TAG_STATEMENTS).items()
+        }
         # The end of the log as this connection left it; where it still is, no type is unknown here.
         self.left = Head(-1, None)
         self._connected = 0
@@ -414,7 +421,7 @@ class PostgresEngine(Engine):
         """End a transaction; what was not committed is undone."""
         try:
             if self._writer is not None and self._writer.info.transaction_status:
-                self._writer.execute("ROLLBACK")
+                self._writer.wire.run(_ROLLBACK)
         except psycopg.Error:
             # The server undoes it when it notices; the next transaction has a new connection.
             self.drop()
@@ -593,11 +600,9 @@ class PostgresTransaction(Transaction):
     def commit(self) -> None:
         connection = self._connection
         try:
-            with warnings_of(connection) as warnings, connection.pipeline():
-                for name, parameters in self._inserts:
-                    connection.execute(self._sql[name], parameters)
-                committed = connection.execute("COMMIT")
-            if committed.statusmessage != "COMMIT":
+            with warnings_of(connection) as warnings:
+                connection.wire.run(*((self._sql[name], parameters) for name, parameters in self._inserts), _COMMIT)
+            if connection.wire.said != "COMMIT":
                 raise StorageError(
                     f"{self._engine.place}: the server rolled the transaction back; nothing was recorded"
                 )
@@ -617,7 +622,7 @@ class PostgresTransaction(Transaction):
 
     def _rows(self, name: str, *parameters: Any) -> list[Any]:
         with storage_errors(self._engine.place):
-            return self._connection.execute(self._sql[name], parameters, binary=True).fetchall()
+            return self._connection.wire.run((self._sql[name], parameters))[0]
 
     def _code(self, type: str) -> int | None:
         code = self._engine.codes.get(type) or self._new_types.get(type)

@@ -12,7 +12,6 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 
 from ledger.errors import StorageError, Tampered
 from ledger.storage.postgres_arrays import Bigints, Byteas
@@ -118,7 +117,7 @@ class PostgresTagWriter(PostgresTagReader, TagIndexWriter):
 class PostgresTagStore(PostgresTagReader, TagIndexStore):
     """The index in the ledger's schema: read through its readers, written through one connection of its own."""
 
-    def __init__(self, rows: Rows, sessions: Sessions, statements: Mapping[str, sql.Composed]) -> None:
+    def __init__(self, rows: Rows, sessions: Sessions, statements: Mapping[str, bytes]) -> None:
         super().__init__(rows)
         self._sessions = sessions
         self._statements = statements
@@ -148,7 +147,7 @@ class PostgresTagStore(PostgresTagReader, TagIndexStore):
         return []
 
     def _execute(self, connection: Connection, name: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        return connection.execute(self._statements[name], parameters, binary=True).fetchall()
+        return connection.wire.run((self._statements[name], parameters))[0]
 
     def _run(self, work: Callable[[Connection], list[Any]]) -> list[Any]:
         """Run a change on the connection; open another one when it was lost, for as long as a restart takes."""
