@@ -509,6 +509,13 @@ class EngineContract:
             assert sorted(index.leaves([key_of(i) for i in (149, 3, 500, 3)])) == sorted([leaves[3], leaves[149]])
             assert len(index.leaves([leaf[0] for leaf in leaves])) == 150
             assert list(all_leaves(index)) == sorted(leaves)
+            assert index.packs([b"\x00", b"\x04\xf0", b"\x08"]) == {b"\x00": b"a", b"\x04\xf0": b"b"}
+            assert index.packs([]) == {}
+            everything = (bytes(32), b"\xff" * 32)
+            ten = sorted(leaves)[:10]
+            spans = [(*everything, 10), (b"\xff" * 32, b"\xff" * 32, 10), (*everything, 1)] * 500
+            assert index.leaves_in(spans) == [ten, [], ten[:1]] * 500, "more than one statement takes"
+            assert index.leaves_in([]) == []
             assert index.packs_after(b"", 10) == [(b"\x00", b"a"), (b"\x04\xf0", b"b")]
             assert index.packs_after(b"\x00", 10) == [(b"\x04\xf0", b"b")]
             assert (index.pack(b"\x00"), index.pack(b"\x04\xf0"), index.pack(b"\x04\xe0")) == (b"a", b"b", None)
