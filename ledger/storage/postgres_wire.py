@@ -8,6 +8,7 @@ eight times the processor time. Everything else (connections, roles, COPY, what 
 from __future__ import annotations
 
 import itertools
+import re
 import select
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -165,6 +166,5 @@ def _rows(result: pq.abc.PGresult) -> list[tuple[Any, ...]]:
 @cache
 def _numbered(statement: bytes) -> bytes:
     """Return a statement with `$1`, `$2` … in the place of `%s`, and `%` in that of `%%`."""
-    first, *others = statement.split(b"%s")
-    numbered = b"".join(b"$%d%b" % (number, rest) for number, rest in enumerate(others, start=1))
-    return (first + numbered).replace(b"%%", b"%")
+    numbers = itertools.count(1)
+    return re.sub(b"%[%s]", lambda found: b"%" if found[0] == b"%%" else b"$%d" % next(numbers), statement)
