@@ -16,7 +16,7 @@ from ledger import Ledger, sealing
 from ledger.entry import parse_moment
 from ledger.errors import CampaignUnknown, Invalid, PolicyMissing, Refused, SubjectUnknown
 from ledger.events import CampaignPlanned, Event, MarketingObjected, OfferReserved, OfferSent, OfferSuppressed
-from ledger.state.marketing import EVENTS, Standing, steps, verdict
+from ledger.state.marketing import EVENTS, Standing, What, steps, verdict
 from ledger.vocabulary import CampaignId, Channel, OfferBasis, OfferKind, Reference, SubjectId, Word
 from projections.policies import policy_now
 from projections.projection import AsOf, Item, Projection, bound, text
@@ -78,11 +78,18 @@ class Objection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _MARKS: Final = ", ".join("?" * _AT_ONCE)
-# What is said again word for word counts at its last time alone: so a busy life is a few rows.
+# What a merge may carry along again counts since its first time, unless the records parted in between: all are read.
+EACH_TIME: Final = (What.RESTRICTED, What.CARRIED)
+_EACH_TIME: Final = ", ".join(f"'{what}'" for what in EACH_TIME)
+# Of the rest, what is said again word for word counts at its last time alone: so a busy life is a few rows.
 _STEPS: Final = f"""
-SELECT subject, max(recorded_at), what, about, kind, more FROM contact_steps
-WHERE subject IN ({_MARKS}) AND idx < ? AND recorded_at <= ?
-GROUP BY subject, what, about, kind, more ORDER BY subject, max(idx)
+SELECT subject, max(recorded_at), what, about, kind, more, max(idx) FROM contact_steps
+WHERE subject IN ({_MARKS}) AND idx < ? AND recorded_at <= ? AND what NOT IN ({_EACH_TIME})
+GROUP BY subject, what, about, kind, more
+UNION ALL
+SELECT subject, recorded_at, what, about, kind, more, idx FROM contact_steps
+WHERE subject IN ({_MARKS}) AND idx < ? AND recorded_at <= ? AND what IN ({_EACH_TIME})
+ORDER BY 1, 7
 """
 _SHARED: Final = f"""
 SELECT DISTINCT i.subject FROM identifiers i JOIN suppressed_addresses s ON s.digest = i.digest
@@ -206,7 +213,7 @@ class Marketing(Projection):
             end = rows(_END, known.moment)[0][0] if isinstance(as_of, datetime) else known.end
             answers: dict[SubjectId, MaySend] = {}
             for some in _chunks(subject_ids):
-                standings = _standings(rows(_STEPS, *some, *known))
+                standings = _standings(rows(_STEPS, *some, *known, *some, *known))
                 shared = {subject for (subject,) in rows(_SHARED, *some, end, end)}
                 for subject_id in some:
                     standing = standings.get(subject_id)
@@ -286,7 +293,7 @@ def _may_send(subject_id: SubjectId, said: OfferBasis | type[Refused]) -> MaySen
 def _standings(found: Sequence[Row]) -> dict[SubjectId, Standing]:
     """Fold rows of _STEPS."""
     standings: dict[SubjectId, Standing] = {}
-    for subject, at, what, about, kind, more in found:
+    for subject, at, what, about, kind, more, _ in found:
         standing = standings.get(subject)
         if standing is None:
             standing = standings[subject] = Standing()
