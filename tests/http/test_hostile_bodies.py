@@ -113,10 +113,8 @@ def members(office: Office, operation: Operation) -> Iterator[tuple[str, dict[st
     """Yield each member of a body that can be sent, and the body."""
     role = who(operation)
     about = target(office, role, "own" if expected_grants()[operation.id][role] == "own" else "other")
-    if operation.command is not None:
-        body = members_of(operation, about)
-    else:
-        body = body_of(office, operation, about)["json"]
+    recorded = operation.command is not None
+    body = members_of(operation, about) if recorded else body_of(office, operation, about)["json"]
     for name in body:
         yield name, body
 
