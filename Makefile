@@ -5,11 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= demo-data
 
-.PHONY: demo test check conformance bench lint types house rules clean help
+.PHONY: demo test campaign check conformance bench lint types house rules clean help
 
 help:
 	@echo "make demo    a seeded year of orders, consents, corrections and disclosures; a proof; an erasure"
 	@echo "make test    the tests"
+	@echo "make campaign  a thousand rounds of each race and the long run of the model; minutes, not seconds"
 	@echo "make check   ruff, mypy --strict, the tests and the house test: what CI runs"
 	@echo "make conformance  tests by code that nobody here wrote: Go's sumdb, pymerkle, sigstore (installs them)"
 	@echo "make rules   docs/rules.md, docs/problems.md and docs/permissions.md from the code"
@@ -27,6 +28,9 @@ demo: $(BIN)/.ready
 
 test: $(BIN)/.ready
 	$(BIN)/python -m pytest
+
+campaign: $(BIN)/.ready
+	$(BIN)/python -m pytest --campaign -m campaign -rP
 
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .

@@ -14,9 +14,15 @@ import msgspec
 
 from api.csv_text import write_rows
 from ledger.errors import StorageError
-from projections.answer import Answer, Portable
+from ledger.vocabulary import RecipientId
+from projections.answer import Answer, Portable, RecipientTold
 
-HEADER: Final = ("kind", "name", "value", "true_since", "recorded_at", "purpose", "basis")
+HEADER: Final = (
+    "kind", "name", "value", "true_since", "recorded_at", "purpose", "basis", "media_type", "file_name",
+)  # fmt: skip
+NO_CONSULTATIONS: Final = (
+    "Who looked at the data is recorded in the log of access, a ledger of its own; it is not part of this answer."
+)
 
 
 class Written(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +69,7 @@ def write_export(things: Callable[[], Iterable[Portable]], directory: Path) -> l
 def _row(thing: Portable) -> Sequence[str]:
     return (
         thing.kind, thing.name, _text(thing.value), thing.true_since.isoformat(), thing.recorded_at.isoformat(),
-        thing.purpose or "", thing.basis or "",
+        thing.purpose or "", thing.basis or "", thing.media_type or "", thing.file_name or "",
     )  # fmt: skip
 
 
@@ -125,9 +131,16 @@ def markdown(answer: Answer) -> Iterator[str]:
     yield "# What is held about you (GDPR Art. 15)"
     yield ""
     yield f"- Controller: {_plain(answer.controller or 'not stated: no policy is adopted')}"
+    if answer.contact:
+        yield f"- Contact: {_plain(answer.contact)}"
+    if answer.officer:
+        yield f"- Data protection officer: {_plain(answer.officer)}"
     yield f"- Person: {answer.subject_id}, {answer.role}"
     if answer.client_id is not None:
         yield f"- Held for client {answer.client_id}, who decides about this data; the request is passed to them."
+    others = [one for one in answer.records if one != answer.subject_id]
+    if others:
+        yield f"- The same person stands in {len(others)} more records, with an answer each: {', '.join(others)}"
     yield f"- As known at {answer.valid_at:%Y-%m-%d %H:%M:%S} UTC; on record since {answer.registered_at:%Y-%m-%d}"
     kept = {term.retention_class: term for term in answer.retention}
     yield from _table(
@@ -162,24 +175,47 @@ def markdown(answer: Answer) -> Iterator[str]:
     )
     yield from _table("Purposes", ("purpose", "in words"), ((one.purpose, one.description) for one in answer.purposes))
     yield from _table(
-        "To whom data went",
-        ("recipient", "fields", "purpose", "basis", "when"),
+        "Categories of data",
+        ("category", "in words", "fields"),
         (
-            (one.recipient_id, ", ".join(one.fields), one.purpose, one.basis, one.transmitted_at)
-            for one in answer.recipients
+            (one.category, one.description + (" (GDPR Art. 9)" if one.special else ""), ", ".join(one.fields))
+            for one in answer.categories
         ),
     )
+    yield from _table(
+        "Where it comes from",
+        ("source", "name", "reference", "fields", "since"),
+        ((one.source, one.name, one.reference, ", ".join(one.fields), one.first_at) for one in answer.sources),
+    )
+    yield from _table(
+        "To whom data went",
+        ("name", "category", "country", "as", "fields", "purposes", "times", "first", "last"),
+        map(_recipient, answer.recipients),
+    )
+    names: dict[RecipientId | None, str | None] = {one.recipient_id: one.name for one in answer.recipients if one.name}
+    names[None] = "the company"
     yield from _table(
         "Consents",
         ("consent", "purpose", "recipient", "fields", "given", "withdrawn"),
         (
             (
-                one.consent_id, one.purpose, one.recipient_id or "the company", ", ".join(one.fields), one.given_at,
+                one.consent_id, one.purpose, names.get(one.recipient_id, one.recipient_id), ", ".join(one.fields),
+                one.given_at,
                 one.withdrawn_at,
             )
             for one in answer.consents
         ),
     )  # fmt: skip
+    yield from _table(
+        "Offers",
+        ("what", "own or partner", "channels", "consent or campaign", "when"),
+        ((one.what, one.kind, ", ".join(one.channels), one.about, one.recorded_at) for one in answer.offers),
+    )
+    yield from _table(
+        "Which texts bind you",
+        ("text", "version", "you were shown", "you accepted"),
+        ((one.kind, one.version, one.presented, one.accepted) for one in answer.documents),
+    )
     yield from _table(
         "Orders (their exact bytes are in answer.json)",
         ("order", "received", "standing", "bytes"),
@@ -203,9 +239,35 @@ def markdown(answer: Answer) -> Iterator[str]:
         ("kept as", "runs from", "until", "by law until"),
         ((one.retention_class, one.started_at, _until(one), one.mandatory_until) for one in answer.retention),
     )
-    yield from ("", "## Who looked at it", "", answer.consultations, "", "## Your rights", "")
+    yield from _consultations(answer)
+    yield from ("", "## Your rights", "")
     for right in answer.rights:
         yield f"- {right}"
+
+
+def _recipient(one: RecipientTold) -> Sequence[object]:
+    abroad = f"{one.country} ({one.transfer_basis})" if one.transfer_basis else one.country
+    how = "third party" if one.third_party else "processor"
+    return (
+        one.name or f"not on record by name: {one.recipient_id}", one.category, abroad,
+        f"{how}, standing" if one.standing else how, "everything" if one.standing else ", ".join(one.fields),
+        ", ".join(one.purposes), "" if one.standing else one.times, one.first_at, one.last_at,
+    )  # fmt: skip
+
+
+def _consultations(answer: Answer) -> Iterator[str]:
+    title = "Who looked at it"
+    if answer.consultations is None:
+        yield from ("", f"## {title}", "", NO_CONSULTATIONS)
+        return
+    yield from _table(
+        title,
+        ("when", "role", "who", "purpose", "fields", "through", "case"),
+        (
+            (one.at, one.role, one.who, one.purpose, ", ".join(one.fields), one.door, one.case_id)
+            for one in answer.consultations
+        ),
+    )
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:

@@ -23,9 +23,15 @@ import msgspec
 import ledger.commands
 from ledger import canonical
 from ledger.command import BY_NAME, Command
+from ledger.commands.access import ACCESS_COMMANDS
 from ledger.errors import Invalid
 
 assert ledger.commands.__all__  # importing it is what fills BY_NAME
+
+COMMANDS: Final[Mapping[str, type[Command]]] = {
+    name: command for name, command in BY_NAME.items() if command not in ACCESS_COMMANDS
+}
+"""The commands that may be asked for as JSON: those of the records. Reads are recorded by the doors themselves."""
 
 MAX_IDEMPOTENCY_KEY: Final = 255
 
@@ -55,7 +61,7 @@ def parse_command(data: bytes) -> Asked:
     """Return the command in a JSON object. Raises Invalid, naming the field and what would be right."""
     members = parse_object(data)
     name = members.pop("command", None)
-    if not isinstance(name, str) or name not in BY_NAME:
+    if not isinstance(name, str) or name not in COMMANDS:
         raise Invalid("command", "is the name of a command; `prooftrail commands` lists them")
     key = members.pop("idempotency_key", None)
     if key is not None and not (isinstance(key, str) and 0 < len(key) <= MAX_IDEMPOTENCY_KEY):
@@ -66,13 +72,13 @@ def parse_command(data: bytes) -> Asked:
 def command_of(name: str, members: Mapping[str, Any]) -> Command:
     """Return the command of this name with these members. Raises Invalid, naming the field."""
     try:
-        return msgspec.convert(members, BY_NAME[name])
+        return msgspec.convert(members, COMMANDS[name])
     except msgspec.ValidationError as error:
         raise _invalid(str(error), name) from None
     except UnicodeEncodeError:
         # Half a surrogate pair where the decoder has to read the text: the ledger's own check says which member.
         for member, value in members.items():
-            canonical.encode(value, member if member in BY_NAME[name].__struct_fields__ else name, nested_names=False)
+            canonical.encode(value, member if member in COMMANDS[name].__struct_fields__ else name, nested_names=False)
         raise Invalid(name, "holds a lone surrogate: it is not valid Unicode text") from None
 
 
@@ -108,7 +114,7 @@ def _invalid(message: str, name: str) -> Invalid:
         return Invalid(f"{field}.{missing[1]}".lstrip("."), f"is needed; `prooftrail commands {name}` lists the fields")
     if "unknown field" in text:
         return Invalid(field or name, f"holds a field that is not known; `prooftrail commands {name}` lists the fields")
-    holds = {one.name: one.holds for one in describe(BY_NAME[name])}.get(re.split(r"[.\[]", field)[0])
+    holds = {one.name: one.holds for one in describe(COMMANDS[name])}.get(re.split(r"[.\[]", field)[0])
     return Invalid(field or name, f"is {holds}" if holds else f"is not valid; see `prooftrail commands {name}`")
 
 

@@ -30,20 +30,35 @@ def write_rows(file: IO[str], header: Sequence[str], rows: Iterable[Sequence[str
     return count
 
 
-def struct_rows(found: Sequence[Any]) -> tuple[tuple[str, ...], Iterator[list[str]]]:
-    """Return the header and the rows of structs, or objects, of one kind: every field, each as one cell."""
-    if found and isinstance(found[0], dict):
-        header = tuple(found[0])
-        return header, ([_text(one[name]) for name in header] for one in found)
-    header = found[0].__struct_fields__ if found else ()
-    return header, ([_text(getattr(one, name)) for name in header] for one in found)
+def struct_rows(
+    kind: type[msgspec.Struct], found: Iterable[msgspec.Struct]
+) -> tuple[tuple[str, ...], Iterator[list[str]]]:
+    """Return the header and the rows of structs of one kind: every field, each as one cell."""
+    names = kind.__struct_fields__
+    return names, ([cell_text(plain(getattr(one, name))) for name in names] for one in found)
 
 
-def _text(value: Any) -> str:
-    """Return a value as one cell: lists and objects as JSON, so that nothing of them is lost."""
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it; what is withheld says why."""
     if isinstance(value, Withheld):
-        return f"<{value.value}>"
-    plain = msgspec.to_builtins(value)
-    if plain is None:
+        return {"withheld": value.value}
+    if isinstance(value, msgspec.Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    return msgspec.to_builtins(value)
+
+
+def cell_text(value: Any) -> str:
+    """Return a value as one cell: words with "; " between them, what has parts of its own as JSON."""
+    if value is None:
         return ""
-    return plain if isinstance(plain, str) else msgspec.json.encode(plain).decode()
+    if isinstance(value, list | tuple):
+        return "; ".join(map(cell_text, value)) if all(isinstance(one, str) for one in value) else _json(value)
+    if isinstance(value, dict):
+        return f"<{value['withheld']}>" if value.keys() == {"withheld"} else _json(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()

@@ -7,7 +7,16 @@
     PROOFTRAIL_PRIVATE_NETWORKS  networks that witnesses and issuers of tokens may lie in although they are not public
     PROOFTRAIL_MAX_ORDER_BYTES   the largest order that is taken (default 25 MiB)
     PROOFTRAIL_INDEX_EVERY_S     seconds between commitments of the tag index (default 60; 0: only when asked for)
+    PROOFTRAIL_READS_PER_HOUR    reads by one person of the staff that are usual (default 120); more are flagged
+    PROOFTRAIL_PEOPLE_PER_HOUR   different people whom one of them reads (default 60)
+    PROOFTRAIL_WORKING_HOURS     when the staff reads, on days Monday to Friday (default 07:00-20:00)
+    PROOFTRAIL_TIME_ZONE         whose clocks those hours are of (default Europe/Tallinn)
     PROOFTRAIL_TERMS             the version of the terms that an order is recorded under, unless one is named
+
+Of the HTTP API:
+
+    PROOFTRAIL_ALLOWED_ORIGINS   origins whose scripts may ask, such as https://app.example.com (default: none)
+    PROOFTRAIL_OTLP_ENDPOINT     where traces go, such as http://127.0.0.1:4318/v1/traces; needs the extra otel
 
 Who calls over HTTP is told by the tokens of an OpenID provider, see api.oidc, and else by the ledger's own:
 
@@ -33,9 +42,10 @@ import secrets
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -54,6 +64,7 @@ from ledger.tlog.cosignature import WitnessKey, WitnessSigner
 from ledger.tlog.note import KEY_BYTES, Signer, Verifier, is_name
 from ledger.vocabulary import TERMS_NOT_STATED, Reference, check_reference
 from projections import PROJECTIONS_FILE, Projections, open_projections
+from projections.unusual_reading import Usual
 
 WITNESSES_FILE: Final = "witnesses"
 MAX_WITNESSES: Final = 32
@@ -72,6 +83,9 @@ MAX_KEY_FILE_BYTES: Final = 4_096
 
 # Ten times the default. An order is held in memory a few times over while it is sealed and recorded.
 MOST_ORDER_BYTES: Final = 256 * 1024 * 1024
+
+# More would not fit into memory for every reader, and is no limit any more.
+_MOST_USUAL: Final = 100_000
 
 Clock = Callable[[], datetime]
 
@@ -95,6 +109,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     private_networks: Networks = ()
     oidc: Oidc | None = None
     local_tokens: bool = True
+    usual: Usual = msgspec.field(default_factory=Usual)
+    allowed_origins: tuple[str, ...] = ()
+    otlp_endpoint: str | None = None
 
     def __repr__(self) -> str:
         return f"Settings({self.data})"
@@ -298,6 +315,9 @@ def read_settings(data: Path | None = None, environ: Mapping[str, str] = os.envi
         private_networks=_private_networks(environ),
         oidc=read_oidc(environ),
         local_tokens=_local_tokens(environ),
+        usual=_usual(environ),
+        allowed_origins=tuple((environ.get("PROOFTRAIL_ALLOWED_ORIGINS") or "").split()),
+        otlp_endpoint=environ.get("PROOFTRAIL_OTLP_ENDPOINT") or None,
     )
 
 
@@ -359,6 +379,31 @@ def _local_tokens(environ: Mapping[str, str]) -> bool:
     if text not in (None, "", "0", "1"):
         raise StorageError("PROOFTRAIL_LOCAL_TOKENS: is 1, to take tokens of `prooftrail token`, or 0")
     return text == "1" or (not text and read_oidc(environ) is None)
+
+
+def _usual(environ: Mapping[str, str]) -> Usual:
+    usual = Usual()
+    found: dict[str, Any] = {}
+    for name, field in (("PROOFTRAIL_READS_PER_HOUR", "reads"), ("PROOFTRAIL_PEOPLE_PER_HOUR", "people")):
+        if text := environ.get(name):
+            if not (text.isascii() and text.isdigit() and len(text) < 7 and 0 < int(text) <= _MOST_USUAL):
+                raise StorageError(f"{name}: is a whole number between 1 and {_MOST_USUAL}")
+            found[field] = int(text)
+    if text := environ.get("PROOFTRAIL_WORKING_HOURS"):
+        try:
+            opens, closes = map(time.fromisoformat, text.split("-"))
+            found |= {"opens": opens, "closes": closes}
+        except ValueError:
+            opens = closes = usual.opens
+        if not (opens < closes and opens.tzinfo is closes.tzinfo is None):
+            raise StorageError("PROOFTRAIL_WORKING_HOURS: is from when to when on a day, such as 07:00-20:00")
+    if text := environ.get("PROOFTRAIL_TIME_ZONE"):
+        try:
+            ZoneInfo(text)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise StorageError("PROOFTRAIL_TIME_ZONE: is a name such as Europe/Tallinn (IANA time zones)") from None
+        found["zone"] = text
+    return msgspec.structs.replace(usual, **found)
 
 
 def _terms(environ: Mapping[str, str]) -> Reference:

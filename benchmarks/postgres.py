@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from benchmarks import condition, history, rebuild, store, verify
+from benchmarks import condition, history, index, rebuild, store, verify
 from benchmarks.append import Appends
 from benchmarks.history import People
 from benchmarks.postgres_references import Copy, Event, Library, Uma
@@ -55,6 +55,8 @@ class Bench:
             with self._built(small, SMALL_EVENTS) as ledger:
                 yield from self._appends(ledger, small, cluster)
                 yield self._records(ledger, small)
+                for row in index.updates(ledger, events=SMALL_EVENTS, rounds=self._rounds):
+                    yield _named(row, f"pg-{row.name}")
             yield self._processes(small)
             large = self._server(cluster, "large")
             with self._built(large, self._events) as ledger:

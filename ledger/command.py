@@ -257,7 +257,6 @@ _ID_CHECKS: dict[object, Callable[[str, str], object]] = dict.fromkeys(
         vocabulary.RestrictionId,
         vocabulary.HoldId,
         vocabulary.MandateId,
-        vocabulary.UseId,
         vocabulary.BreachId,
         vocabulary.ViolationId,
         vocabulary.FlagId,

@@ -475,6 +475,11 @@ class RestrictionExists(Refused):
     message = "restriction {restriction} is recorded already"
 
 
+class Restricted(Refused):
+    code = "restricted"
+    message = "the processing of data of subject {subject} is restricted (GDPR Art. 18): it is kept, and not used"
+
+
 class AccuracyContested(Refused):
     code = "accuracy-contested"
     message = "restriction {restriction} stands until the correction that was proposed is made or rejected"
@@ -613,6 +618,11 @@ class ProcessorRole(Refused):
 class ObjectionStands(Refused):
     code = "objection-stands"
     message = "subject {subject} objected to offers"
+
+
+class PersonRefused(Refused):
+    code = "person-refused"
+    message = "another record of the same person as subject {subject} says no to such offers"
 
 
 class AddressSuppressed(Refused):

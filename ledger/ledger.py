@@ -51,6 +51,7 @@ from ledger.errors import (
 from ledger.events import Actor, Event, KeyDestroyed, SigningKeyRetired, SigningKeyRotated, Withheld
 from ledger.indexing import Indexer
 from ledger.keys import DataKey, KeyScope, KeyStore
+from ledger.observer import Observer
 from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
 from ledger.sequencer import Append, Committed, Outcome, Sequencer, Ticket
@@ -119,6 +120,7 @@ class Ledger:
         self._guard = guard
         self._signing = signing
         self.cosigning: Cosigning | None = None
+        self.observer = Observer()
         self._idempotency_secret = keys.secret("idempotency")
         self._erasing = threading.Lock()
         self._grown = threading.Condition()
@@ -150,6 +152,10 @@ class Ledger:
             return self.tree().consistency_proof(old, new)
 
         self.cosigning = Cosigning(store, witnesses, newest=self.checkpoint, proof=proof)
+
+    def observe(self, observer: Observer) -> None:
+        """Tell this one from now on what is done and how long it takes."""
+        self.observer = self._sequencer.observer = observer
 
     def close(self) -> None:
         """Finish what was accepted, then close every file."""
@@ -194,7 +200,7 @@ class Ledger:
         attempt = _Attempt(self, command, actor, idempotency_key)
         while (append := attempt.prepare()) is not None:
             try:
-                attempt.succeed(self._sequencer.submit(append).wait())
+                attempt.succeed(self.append(append))
             except Conflict as conflict:
                 attempt.fail(conflict)
         receipt = attempt.receipt()
@@ -279,11 +285,13 @@ class Ledger:
 
     def append(self, append: Append) -> Outcome:
         """Record prepared events: the low door, for the `eventsourcing` recorder and for measuring."""
-        return self._sequencer.submit(append).wait()
+        with self.observer.step("append"):
+            return self._sequencer.submit(append).wait()
 
     async def aappend(self, append: Append) -> Outcome:
         """The same as `append` without blocking the event loop."""
-        return await self._sequencer.submit(append, asyncio.get_running_loop())
+        with self.observer.step("append"):
+            return await self._sequencer.submit(append, asyncio.get_running_loop())
 
     def decide(self, command: Command, actor: Actor, *, fresh: bool = True) -> tuple[CommandSlice, int]:
         """Read a command's boundary, fold it and decide, recording nothing. Returns the slice and the position read.
@@ -350,6 +358,10 @@ class Ledger:
     def size(self) -> int:
         """Return the number of entries recorded."""
         return self.engine.size()
+
+    def waiting(self) -> int:
+        """Return the number of appends that wait for their transaction in this process."""
+        return self._sequencer.waiting
 
     def now(self) -> datetime:
         """The moment by the ledger's clock, UTC."""
@@ -694,11 +706,13 @@ class _Attempt:
         if self._receipt is not None or self._find_replay():
             return None
         try:
-            decision, head = self._decide()
-        except Refused:
+            with self._ledger.observer.step("decide"):
+                decision, head = self._decide()
+        except Refused as refused:
             # The same request may have been recorded while this one was being decided.
             if self._find_replay():
                 return None
+            self._ledger.observer.refused(refused.code)
             raise
         self._facts, self._refusal = decision.facts, decision.refusal
         append = self._ledger.seal(decision.facts, decision.query(), head)
@@ -738,6 +752,7 @@ class _Attempt:
                 self._ledger.carry_out_erasures()
         if self._refusal is not None:
             self._refusal.index = self._receipt.first
+            self._ledger.observer.refused(self._refusal.code)
             raise self._refusal
         if self.erases:
             self._ledger.carry_out_due_erasures()

@@ -14,9 +14,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from itertools import islice
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
@@ -35,9 +37,12 @@ from ledger.errors import (
     VerificationError,
 )
 from ledger.keys import KeyStore, lost_keys
+from ledger.observer import Observer
 from ledger.sealing import Box
-from ledger.signing_keys import LogKeys, SigningKeys
+from ledger.signing_keys import TOPICS, LogKeys, SigningKeys
 from ledger.storage.engine import (
+    NOTHING_AHEAD,
+    Ahead,
     Batch,
     Condition,
     Engine,
@@ -52,7 +57,6 @@ from ledger.storage.engine import (
 from ledger.storage.guard import Guard
 from ledger.tlog.checkpoint import Checkpoint, claimed_size
 from ledger.tlog.merkle import leaf_hash
-from ledger.tlog.tiles import TILE_WIDTH
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
 from ledger.vocabulary import KeyId, Tag
@@ -66,8 +70,8 @@ MAX_QUEUE_BYTES: Final = 256 * 1024 * 1024
 LINGER_S: Final = 0.002
 # Heads of tags that are kept between transactions: about 200 bytes each.
 _CACHED_HEADS: Final = 100_000
-# Leaves that others appended, up to which the tree in memory is grown rather than read again from its tiles.
-_MOST_GROWN: Final = 4_096
+# Events at the end of the log whose types and tags are kept: they decide conditions on what came since.
+_RECENT: Final = 256
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -124,11 +128,12 @@ Outcome = Committed | Replayed
 class Ticket:
     """A place in the queue: `wait` in a thread, or await it in the event loop that it was taken for."""
 
-    __slots__ = ("_error", "_future", "_lock", "_loop", "_outcome", "append", "size_bytes")
+    __slots__ = ("_error", "_future", "_lock", "_loop", "_outcome", "append", "queued_at", "size_bytes")
 
     def __init__(self, append: Append | Deferred, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self.append = append
         self.size_bytes = append.size_bytes()
+        self.queued_at = monotonic()
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
         self._loop = loop
@@ -245,13 +250,13 @@ class _Pending:
         self.idempotency: dict[bytes, IdempotencyRow] = {}
         self.heads: dict[Tag, TagHead] = {}  # of the tags that occur in this transaction
         self.committed = heads  # of all tags that the transaction names, before it
-        self._drafts: list[Draft] = []
+        self.drafts: list[Draft] = []
         self._types: set[str] = set()
 
     def add(self, rows: Sequence[EventRow], drafts: Sequence[Draft], heads: dict[Tag, TagHead]) -> None:
         self.rows += rows
         self.heads.update(heads)
-        self._drafts += drafts
+        self.drafts += drafts
         self._types.update(draft.type for draft in drafts)
 
     def matches(self, item: QueryItem) -> bool:
@@ -264,8 +269,37 @@ class _Pending:
                 return False
         wanted = set(item.tags)
         return any(
-            (not item.types or draft.type in item.types) and wanted.issubset(draft.tags) for draft in self._drafts
+            (not item.types or draft.type in item.types) and wanted.issubset(draft.tags) for draft in self.drafts
         )
+
+
+class _Recent:
+    """The last events of the log: whether something matches that came since is seldom a question for the store."""
+
+    def __init__(self) -> None:
+        self._events: deque[tuple[str, Collection[str]]] = deque(maxlen=_RECENT)
+        self._size = 0
+
+    def restart(self, size: int) -> None:
+        """Know nothing of the first `size` events."""
+        self._events.clear()
+        self._size = size
+
+    def add(self, events: Collection[tuple[str, Collection[str]]]) -> None:
+        """Add the type and the tags of the next events."""
+        self._events.extend(events)
+        self._size += len(events)
+
+    def match(self, query: Sequence[QueryItem], after: int) -> bool | None:
+        """Whether an event with position > `after` matches; None when that reaches back too far."""
+        since = self._size - after
+        if since > len(self._events):
+            return None
+        for type, tags in islice(reversed(self._events), max(since, 0)):
+            for item in query:
+                if (not item.types or type in item.types) and all(tag in tags for tag in item.tags):
+                    return True
+        return False
 
 
 class Sequencer:
@@ -290,6 +324,7 @@ class Sequencer:
         self._clock = clock
         self._queue_limit = queue_limit
         self._committed = committed
+        self.observer = Observer()
         self._queue = _Queue()
         self._thread = threading.Thread(target=self._run, name="prooftrail-sequencer", daemon=True)
         self._submitting = threading.Lock()
@@ -303,11 +338,12 @@ class Sequencer:
         self._current = False
         self._copy = 0
         self._heads: dict[Tag, TagHead] = {}
+        self._recent = _Recent()
 
     def start(self) -> None:
         """Compare store, tree and guard, then accept work. Raises RolledBack or Tampered when they contradict."""
         with self._turn() as transaction:
-            self._load(transaction.head)
+            self._load(transaction)
             self._check_guard(transaction.head)
             if self._engine.recovers:
                 # What is seen may not have reached the synchronous standby; nothing is built on it before it has.
@@ -326,6 +362,11 @@ class Sequencer:
             self._thread.join()
         elif self._stopped is None:
             self._stopped = StorageError("the ledger is closed")
+
+    @property
+    def waiting(self) -> int:
+        """How many appends wait for their transaction."""
+        return len(self._queue)
 
     def submit(self, append: Append | Deferred, loop: asyncio.AbstractEventLoop | None = None) -> Ticket:
         """Queue an append, to be waited for in a thread, or in a task of `loop`.
@@ -377,7 +418,8 @@ class Sequencer:
 
     def _settle(self, batch: Sequence[Ticket]) -> None:
         if self._stopped is not None:
-            return self._refuse(batch)
+            self._refuse(batch)
+            return
         try:
             outcomes = self._commit([ticket.append for ticket in batch])
         except Busy as busy:
@@ -388,13 +430,18 @@ class Sequencer:
                 # Whether the batch is durable is unknown from here: no acknowledgement, no further write, until a
                 # restart has read the file again. Our own bugs end here too, not in a thread that dies in silence.
                 self._stopped = error
-                return self._refuse(batch)
+                self._refuse(batch)
+                return
             # A server knows whether the batch is durable; the next one begins with reading what it has.
             self._current = False
             outcomes = [error] * len(batch)
         for ticket, outcome in zip(batch, outcomes, strict=True):
             ticket.settle(outcome)
-        return Ticket.wake(batch)
+        Ticket.wake(batch)
+        now = monotonic()
+        # Whoever measures does not stop what is measured.
+        with suppress(Exception):
+            self.observer.settled([now - ticket.queued_at for ticket in batch])
 
     def _refuse(self, batch: Sequence[Ticket]) -> None:
         for ticket in batch:
@@ -406,24 +453,24 @@ class Sequencer:
     # --- one transaction -------------------------------------------------------------------------------------
 
     @contextmanager
-    def _turn(self) -> Iterator[Transaction]:
+    def _turn(self, ahead: Ahead = NOTHING_AHEAD) -> Iterator[Transaction]:
         """Hold the right to write and the right to sign, of all processes the only one."""
         if self._engine.queues:
-            with self._engine.begin() as transaction, self._guard.lock():
+            with self._engine.begin(ahead) as transaction, self._guard.lock():
                 yield transaction
         else:
-            with self._guard.lock(), self._engine.begin() as transaction:
+            with self._guard.lock(), self._engine.begin(ahead) as transaction:
                 yield transaction
 
     def _commit(self, waiting: Sequence[Append | Deferred]) -> list[Outcome | LedgerError]:
         # New keys are durable before the first event under them, and nobody waits for that under the lock. A crash
         # after this leaves unused keys; one that is destroyed meanwhile fails the condition of its event.
         lost = self._keys.persist([key for a in waiting if isinstance(a, Append) for key in a.new_keys])
-        with self._turn() as transaction:
+        with self._turn(self._ahead(waiting)) as transaction:
             self._current = self._current and transaction.head.copy == self._copy
             if not self._current or transaction.head.size != self._tree.size:
                 # Another process appended since our last transaction, or ours was cut off.
-                self._load(transaction.head)
+                self._load(transaction)
                 self._committed((), transaction.head.size)
             self._check_guard(transaction.head)
             appends, unmade = _made(waiting, transaction)
@@ -452,6 +499,7 @@ class Sequencer:
             self._signing.grown(keys, size)
             self._keep(note)
         self._heads.update(pending.heads)
+        self._recent.add([(draft.type, draft.tags) for draft in pending.drafts])
         self.view = TreeView(self._tree)
         self._committed(pending.rows, size)
         return unmade + [Committed(*o, note, self.view) if isinstance(o, tuple) else o for o in outcomes]
@@ -527,10 +575,16 @@ class Sequencer:
             index += 1
         return rows, changed
 
-    def _load_heads(self, transaction: Transaction, appends: Sequence[Append]) -> dict[Tag, TagHead]:
-        """Return the heads of all tags that the batch names, read from the store once."""
-        if len(self._heads) > _CACHED_HEADS:
-            self._heads.clear()
+    def _ahead(self, waiting: Sequence[Append | Deferred]) -> Ahead:
+        """Return what the transaction of these appends will ask the store, as far as is known before it."""
+        if not self._current:
+            return NOTHING_AHEAD
+        appends = [append for append in waiting if isinstance(append, Append)]
+        keys = {append.idempotency[0] for append in appends if append.idempotency is not None}
+        return Ahead(self._tree.size, self._unknown(appends), keys)
+
+    def _unknown(self, appends: Sequence[Append]) -> set[Tag]:
+        """Return the tags that these appends name and whose heads are not in memory."""
         heads = self._heads
         unknown: set[Tag] = set()
         for append in appends:
@@ -543,19 +597,27 @@ class Sequencer:
                     for tag in item.tags:
                         if tag not in heads:
                             unknown.add(tag)
+        return unknown
+
+    def _load_heads(self, transaction: Transaction, appends: Sequence[Append]) -> dict[Tag, TagHead]:
+        """Return the heads of all tags that the batch names, read from the store once."""
+        if len(self._heads) > _CACHED_HEADS:
+            self._heads.clear()
+        unknown = self._unknown(appends)
         if unknown:
             found = transaction.tag_heads(unknown)
             for n, last in found.values():
                 # A row that was planted would be signed as somebody's previous event: nothing is signed on it.
                 if last is not None and not (0 <= last < transaction.head.size and 0 < n <= last + 1):
                     raise Tampered("tags", "a tag has an event that cannot be; run `prooftrail verify`")
-            heads.update(found)
-        return heads
+            self._heads.update(found)
+        return self._heads
 
     def _failed_conditions(
         self, transaction: Transaction, appends: Sequence[Append], heads: dict[Tag, TagHead]
     ) -> set[int]:
-        """Return which appends fail on what is committed already. Most are settled by the heads alone."""
+        """Return which appends fail on what is committed already. Most are settled by what is in memory."""
+        failed: set[int] = set()
         unsure: list[int] = []
         conditions: list[Condition] = []
         for number, append in enumerate(appends):
@@ -566,12 +628,18 @@ class Sequencer:
             for item in condition.query or (QueryItem(),):
                 if _may_match(item, condition.after, transaction.head.size, heads):
                     open_items.append(item)
-            if open_items:
-                unsure.append(number)
-                conditions.append(Condition(tuple(open_items), condition.after))
-        if not unsure:
-            return set()
-        return {number for number, failed in zip(unsure, transaction.failed(conditions), strict=True) if failed}
+            if not open_items:
+                continue
+            match self._recent.match(open_items, condition.after):
+                case None:
+                    unsure.append(number)
+                    conditions.append(Condition(tuple(open_items), condition.after))
+                case True:
+                    failed.add(number)
+        if unsure:
+            asked = transaction.failed(conditions)
+            failed.update(number for number, fails in zip(unsure, asked, strict=True) if fails)
+        return failed
 
     @staticmethod
     def _fails_inside(condition: Condition, pending: _Pending) -> bool:
@@ -581,21 +649,28 @@ class Sequencer:
 
     # --- store, tree and guard agree -------------------------------------------------------------------------
 
-    def _load(self, head: Head) -> None:
+    def _load(self, transaction: Transaction) -> None:
         """Take up the log as it is in the store; its tree must be the one of its last checkpoint."""
+        head = transaction.head
         current, self._current = self._current, False
-        self._heads.clear()
         # What was loaded may be an older copy put in place while we ran: compare it with the guard again.
         self._guarded = None
         self._copy = head.copy
+        if not (current and self._grow(transaction)):
+            self._load_whole(transaction)
+        self._current = True
+
+    def _load_whole(self, transaction: Transaction) -> None:
+        head = transaction.head
+        self._heads.clear()
+        self._recent.restart(head.size)
         self._signing.reload(head.size)
         self._recorded_at = ""
         if head.last_entry is not None:
             with _found_in(f"entry {head.size - 1}"):
                 self._recorded_at = parse(head.last_entry).recorded_at
-        checkpoint = self._last_checkpoint(head)
-        if not (current and self._grow(head.size, checkpoint)):
-            self._tree = Tree.load(head.size, self._load_tile, self._engine.leaves)
+        checkpoint = self._last_checkpoint(transaction)
+        self._tree = Tree.load(head.size, self._load_tile, self._engine.leaves)
         if checkpoint is not None and checkpoint.root != self._tree.root():
             raise Tampered(
                 "start",
@@ -604,13 +679,42 @@ class Sequencer:
             )
         if head.last_entry is not None and leaf_hash(head.last_entry) != self._tree.hash(0, head.size - 1):
             raise Tampered("start", f"entry {head.size - 1} is not the one that was hashed")
-        self._current = True
 
-    def _last_checkpoint(self, head: Head) -> Checkpoint | None:
+    def _grow(self, transaction: Transaction) -> bool:
+        """Add what others appended to what is in memory; return whether that is the log of the checkpoint.
+
+        Another tree (the store was put back meanwhile), many entries and a new key of the log are for `_load_whole`.
+        """
+        head, known = transaction.head, self._tree.size
+        tail = transaction.tail(known)
+        if not tail or known + len(tail) != head.size:
+            return False
+        with _found_in(f"the entries from {known} on"):
+            entries = [parse(entry) for entry in tail]
+        if any(entry.type in TOPICS for entry in entries):
+            return False
+        self._signing.grown(self._signing.up_to(known), head.size)
+        checkpoint = self._last_checkpoint(transaction)
+        for entry in tail:
+            self._tree.append(leaf_hash(entry))
+        # Whoever appended them stored these tiles.
+        self._tree.take_full_tiles()
+        self._tree.commit()
+        if checkpoint is None or self._tree.root() != checkpoint.root:
+            return False
+        # From here they are what was signed, counters and all.
+        for index, parsed in enumerate(entries, known):
+            self._heads.update((Tag(link.tag), (link.n, index)) for link in parsed.tags)
+        self._recent.add([(parsed.type, parsed.tag_names) for parsed in entries])
+        self._recorded_at = entries[-1].recorded_at
+        return True
+
+    def _last_checkpoint(self, transaction: Transaction) -> Checkpoint | None:
         """Return the checkpoint that must cover the whole log, None for an empty one. Raises Tampered."""
+        head = transaction.head
         if head.size == 0:
             return None
-        last = self._engine.checkpoint()
+        last = transaction.last_checkpoint()
         if last is None:
             raise Tampered("start", f"there are {head.size} entries but no checkpoint")
         with _found_in(f"checkpoint {last[0]}"):
@@ -622,21 +726,6 @@ class Sequencer:
                 "run `prooftrail verify` and restore from a backup",
             )
         return checkpoint
-
-    def _grow(self, size: int, checkpoint: Checkpoint | None) -> bool:
-        """Add the leaves that others appended to the tree in memory; return whether that is the tree of the checkpoint.
-
-        Another tree (the store was put back meanwhile) is read from its beginning instead.
-        """
-        if checkpoint is None or not 0 <= size - self._tree.size <= _MOST_GROWN:
-            return False
-        for first in range(self._tree.size, size, TILE_WIDTH):
-            for leaf in self._engine.leaves(first, min(first + TILE_WIDTH, size)):
-                self._tree.append(leaf)
-        # Whoever appended them stored these tiles.
-        self._tree.take_full_tiles()
-        self._tree.commit()
-        return self._tree.size == size and self._tree.root() == checkpoint.root
 
     def _check_guard(self, head: Head) -> None:
         """Refuse to go on unless the log extends the last checkpoint that was ever signed for it."""

@@ -32,6 +32,7 @@ from ledger.vocabulary import (
     Role,
     Sha256Hex,
     SubjectId,
+    ViolationId,
     Word,
 )
 from projections.activities import ActivityRecord, activities
@@ -40,9 +41,9 @@ from projections.compare import Comparison, Difference
 from projections.consents import Consent, Consents
 from projections.disclosures import Disclosure, Disclosures, DisclosureStep
 from projections.documents import Binding, Document, bindings, document_text, documents
-from projections.employees import Employee, Violation, employees, violations
+from projections.employees import Employee, Violation, employees, resolved_violations, violations
 from projections.holds import Hold, Holds
-from projections.marketing import Campaign, Marketing, MaySend, Objection
+from projections.marketing import Campaign, ContactStep, Marketing, MaySend, Objection
 from projections.order_trail import Content, Dispute, OrderStep, OrderSummary, OrderTrail, OrderTrails
 from projections.personal_data import FieldState, FieldVersion, IdentifierState, PersonalData, SubjectState
 from projections.persons import narrowed, person
@@ -53,9 +54,10 @@ from projections.requests import Requests, RequestState
 from projections.restrictions import Restriction, Restrictions
 from projections.retention import Retention
 from projections.runner import MAX_DIFFERENCES, Progress, Quarantined, Runner, Status
-from projections.sources import Guarantee, NoticeOwed, QuarantinedBatch, Sources
+from projections.sources import Guarantee, NoticeOwed, Origin, QuarantinedBatch, Sources
 from projections.storage.sqlite import SqliteStore
 from projections.storage.store import Store
+from projections.subject_history import HistoryPage, subject_history
 from projections.values import ValueState
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "Campaign",
     "Comparison",
     "Consent",
+    "ContactStep",
     "Content",
     "Difference",
     "Disclosure",
@@ -77,6 +80,7 @@ __all__ = [
     "FieldState",
     "FieldVersion",
     "Guarantee",
+    "HistoryPage",
     "Hold",
     "IdentifierState",
     "MaySend",
@@ -87,6 +91,7 @@ __all__ = [
     "OrderStep",
     "OrderSummary",
     "OrderTrail",
+    "Origin",
     "Progress",
     "Projections",
     "Quarantined",
@@ -170,6 +175,18 @@ class Projections:
         """Every version of a subject's fields, or of one, in the order of recording. See `PersonalData.history`."""
         return self._personal_data.history(subject_id, field=field, as_of=as_of)
 
+    def subject_history(
+        self,
+        subject_id: SubjectId,
+        *,
+        viewer: Role = Role.SUBJECT,
+        after: int = 0,
+        limit: int = 100,
+        as_of: AsOf = None,
+    ) -> HistoryPage:
+        """All that was recorded of a person, as a viewer may see it. See `subject_history.subject_history`."""
+        return subject_history(self._ledger, subject_id, viewer=viewer, after=after, limit=limit, as_of=as_of)
+
     def lookup(self, kind: IdentifierKind, value: str) -> list[SubjectId]:
         """Whose identifier this is or was, the first known first. See `PersonalData.lookup`."""
         return self._personal_data.lookup(kind, value)
@@ -220,6 +237,10 @@ class Projections:
         """May an offer of this campaign go to these people, and why (not)? See `Marketing.may_send`."""
         return self._marketing.may_send(campaign_id, subject_ids, as_of=as_of)
 
+    def contact(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[ContactStep, ...]:
+        """What was recorded of a person about offers. See `Marketing.contact`."""
+        return self._marketing.contact(subject_id, as_of=as_of)
+
     def campaigns(self, *, as_of: AsOf = None) -> tuple[Campaign, ...]:
         """Every campaign, and what it came to. See `Marketing.campaigns`."""
         return self._marketing.campaigns(as_of=as_of)
@@ -231,6 +252,10 @@ class Projections:
     def quarantined_batches(self, *, as_of: AsOf = None) -> tuple[QuarantinedBatch, ...]:
         """The batches of other sources that are not usable. See `Sources.quarantine`."""
         return self._sources.quarantine(as_of=as_of)
+
+    def origins(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Origin, ...]:
+        """Which registered sources a person's data came from. See `Sources.origins`."""
+        return self._sources.origins(subject_id, as_of=as_of)
 
     def guarantees(self, *, as_of: AsOf = None) -> tuple[Guarantee, ...]:
         """The guarantees of issuers that were not revoked. See `Sources.guarantees`."""
@@ -292,9 +317,13 @@ class Projections:
         """A period that is over and that nothing keeps from expiring. See `Retention.over`."""
         return self._retention.over(subject_id, retention_class, now)
 
-    def policy(self) -> Policy | None:
-        """The policy in force, None before any."""
-        return self._retention.in_force()
+    def released_erasures(self) -> Iterator[tuple[SubjectId, RetentionClass, int]]:
+        """Decided erasures that no hold defers any more. See `Retention.released`."""
+        return self._retention.released()
+
+    def policy(self, *, as_of: AsOf = None) -> Policy | None:
+        """The policy in force as of then, None before any."""
+        return self._retention.in_force(as_of=as_of)
 
     def person(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[SubjectId, ...]:
         """The records of one person, merged with this one. See `persons.person`."""
@@ -323,6 +352,10 @@ class Projections:
     def violations(self, actor: Actor) -> tuple[Violation, ...]:
         """Violations, for the officer only. See `employees.violations`."""
         return violations(self._registers, self._ledger, actor)
+
+    def resolved_violations(self) -> Iterator[tuple[ViolationId, datetime]]:
+        """Which violations are resolved, and since when. See `employees.resolved_violations`."""
+        return resolved_violations(self._registers)
 
     def breaches(self, *, show: bool = False, as_of: AsOf = None) -> tuple[BreachRecord, ...]:
         """The breach register of GDPR Art. 33(5). See `breaches.breaches`."""

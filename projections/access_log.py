@@ -14,7 +14,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Final
@@ -23,24 +23,30 @@ import msgspec
 
 from ledger import Actor, Ledger
 from ledger.command import Command, Recorded
-from ledger.commands import RecordRead, RecordRefusedAccess, RevealActor
+from ledger.commands import RecordRead, RecordRefusedAccess, RevealActor, ReviewFlag
 from ledger.commands.access import MOST_SUBJECTS, check_reviewer
 from ledger.errors import OwnAccess, ReadUnknown, RoleMissing
-from ledger.events import AccessRefused, ActorRevealed, PersonalDataRead
+from ledger.events import AccessRefused, ActorRevealed, FlagReviewed, PersonalDataRead, UnusualReading
 from ledger.sequencer import Append, Committed, Outcome
 from ledger.storage.engine import QueryItem
 from ledger.vocabulary import (
     ActorId,
+    FlagId,
+    FlagOutcome,
     Purpose,
+    ReadingFlag,
     Reference,
     RevealGround,
     Role,
     Sha256Hex,
     SubjectId,
     Word,
+    flag_tag,
     reader_tag,
     subject_tag,
 )
+from projections.reading_watch import ReadingWatch
+from projections.unusual_reading import Usual
 
 MAX_PAGE: Final = 500
 HTTP: Final = Word("http")
@@ -126,16 +132,48 @@ class Accesses(msgspec.Struct, frozen=True, kw_only=True):
     next: int | None
 
 
+class Flag(msgspec.Struct, frozen=True, kw_only=True):
+    """Unusual reading. `read` is the position of the read that went beyond; what a review says is None before it."""
+
+    position: int
+    flag_id: FlagId
+    reader_id: ActorId
+    kind: ReadingFlag
+    window_start: datetime
+    raised_at: datetime
+    read: int
+    count: int
+    outcome: FlagOutcome | None = None
+    reviewed_by: ActorId | None = None
+    reviewed_at: datetime | None = None
+    case_reference: Reference | None = None
+
+
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """A page, the newest first; `next` is the cursor of the page after it, None at the end."""
+
+    flags: tuple[Flag, ...]
+    next: int | None
+
+
 class AccessLog:
     """The `access` ledger, open. Safe for many threads and event loops; several processes may open the same one."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        *,
+        usual: Usual | None = None,
+        employee_of: Callable[[SubjectId], ActorId | None] | None = None,
+    ) -> None:
         self.ledger = ledger
+        self.watch = ReadingWatch(ledger, usual or Usual(), employee_of or (lambda _: None))
         self._digests = ledger.keys.secret("access-digests")
         self._pseudonyms = ledger.keys.secret("access-pseudonyms")
 
     def close(self) -> None:
-        """Finish what was accepted, then close every file."""
+        """Stop watching, finish what was accepted, then close every file."""
+        self.watch.stop()
         self.ledger.close()
 
     def __enter__(self) -> AccessLog:
@@ -170,21 +208,19 @@ class AccessLog:
         door: Word = HTTP,
     ) -> int:
         """Record an attempt that was refused; the same as `arecord`. `reason` is the code that was answered."""
-        command = RecordRefusedAccess(operation=operation, door=door, subjects=tuple(subjects), reason=reason)
-        return await self._arecord(command, actor)
+        return await self._arecord(_refusal(operation, subjects, reason, door), actor)
 
     def record(self, read: Read) -> int:
         """The same as `arecord` for a door without an event loop."""
-        position = 0
-        for append in self._prepared(_command(read), read.actor):
-            position = _position(self.ledger.append(append))
-        return position
+        return self._record(_command(read), read.actor)
 
     def refused(
         self, actor: Actor, operation: Word, subjects: Sequence[SubjectId], reason: Word, *, door: Word = HTTP
     ) -> int:
         """The same as `arefused` for a door without an event loop."""
-        command = RecordRefusedAccess(operation=operation, door=door, subjects=tuple(subjects), reason=reason)
+        return self._record(_refusal(operation, subjects, reason, door), actor)
+
+    def _record(self, command: Command, actor: Actor) -> int:
         position = 0
         for append in self._prepared(command, actor):
             position = _position(self.ledger.append(append))
@@ -327,6 +363,55 @@ class AccessLog:
             found.append(_access(recorded))
         return Accesses(accesses=tuple(found), next=None)
 
+    def flags(self, viewer: Actor, *, cursor: int | None = None, limit: int = 100, open_only: bool = False) -> Flags:
+        """Return unusual reading, the newest first, at most `limit` (up to MAX_PAGE) before `cursor`.
+
+        With `open_only` what nobody has reviewed yet. What is about the viewer is for another officer, or an auditor.
+        Raises RoleMissing for all but the officer and an auditor.
+        """
+        check_reviewer(viewer.role)
+        found: list[Flag] = []
+        for recorded in self._newest(QueryItem((UnusualReading.TOPIC,)), cursor):
+            assert isinstance(recorded.event, UnusualReading)
+            if recorded.event.reader_id == viewer.id:
+                continue
+            flag = self._flag(recorded, recorded.event)
+            if open_only and flag.outcome is not None:
+                continue
+            if len(found) == min(limit, MAX_PAGE):
+                return Flags(flags=tuple(found), next=found[-1].position)
+            found.append(flag)
+        return Flags(flags=tuple(found), next=None)
+
+    def review(
+        self, flag_id: FlagId, outcome: FlagOutcome, reviewer: Actor, *, case_reference: Reference | None = None
+    ) -> None:
+        """Record what unusual reading turned out to be. Raises RoleMissing, OwnAccess, FlagUnknown, FlagState."""
+        self.ledger.record(ReviewFlag(flag_id=flag_id, outcome=outcome, case_reference=case_reference), reviewer)
+
+    def _flag(self, recorded: Recorded, raised: UnusualReading) -> Flag:
+        flag = Flag(
+            position=recorded.index + 1,
+            flag_id=raised.flag_id,
+            reader_id=raised.reader_id,
+            kind=raised.kind,
+            window_start=raised.window_start,
+            raised_at=recorded.recorded_at,
+            read=raised.read + 1,
+            count=raised.count,
+        )
+        query = (QueryItem((FlagReviewed.TOPIC,), (flag_tag(raised.flag_id),)),)
+        for review in self.ledger.read(query, after=recorded.index + 1):
+            assert isinstance(review.event, FlagReviewed)
+            flag = msgspec.structs.replace(
+                flag,
+                outcome=review.event.outcome,
+                reviewed_by=review.event.by.id,
+                reviewed_at=review.recorded_at,
+                case_reference=review.event.case_reference,
+            )
+        return flag
+
     def _newest(self, query: QueryItem, cursor: int | None) -> Iterator[Recorded]:
         """Yield what matches below a position, the newest first, in windows that grow while they hold little."""
         end = self.ledger.size() if cursor is None else min(cursor - 1, self.ledger.size())
@@ -351,6 +436,10 @@ def _command(read: Read) -> RecordRead:
         employee_id=read.employee_id,
         hidden_until=read.hidden_until,
     )
+
+
+def _refusal(operation: Word, subjects: Sequence[SubjectId], reason: Word, door: Word) -> RecordRefusedAccess:
+    return RecordRefusedAccess(operation=operation, door=door, subjects=tuple(subjects), reason=reason)
 
 
 def _position(outcome: Outcome) -> int:

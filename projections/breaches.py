@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ledger import Ledger
-from ledger.command import Recorded
+from ledger.command import Command, Recorded
+from ledger.commands import ExpireBreach
 from ledger.events import (
     AuthorityNotified,
     BreachAssessed,
@@ -19,9 +20,10 @@ from ledger.events import (
     SubjectsNotified,
     Withheld,
 )
+from ledger.state.case_file import case_kept_until
 from ledger.vocabulary import BreachId, BreachNature, BreachRisk, Reference, Word
-from projections.duties import Owed, debt
-from projections.projection import AsOf
+from projections.duties import Owed, debt, duty
+from projections.projection import AsOf, text
 from projections.registers import Register, Registers
 
 if TYPE_CHECKING:
@@ -129,3 +131,14 @@ def communications(projections: Projections, ledger: Ledger, now: datetime) -> I
         if record.risk is BreachRisk.HIGH and record.subjects_notified_at is None and record.closed_at is None:
             assert record.aware_at is not None
             yield Owed(what=Word("breach-communication"), id=record.breach_id, due_at=record.aware_at, overdue=True)
+
+
+@duty("breach-expiry")
+def expiries(projections: Projections, ledger: Ledger, now: datetime) -> Iterator[tuple[Command, str]]:
+    """Find closed breaches whose texts were kept long enough."""
+    in_force = projections.policy()
+    if in_force is None:
+        return
+    for record in projections.breaches():
+        if record.closed_at is not None and (until := case_kept_until(record.closed_at, in_force)) < now:
+            yield ExpireBreach(breach_id=record.breach_id), f"{record.breach_id}:{text(until)}"

@@ -135,13 +135,18 @@ def run_duties(projections: Projections, ledger: Ledger, now: datetime) -> Repor
         if len(tried) == before:
             break
     projections.catch_up()
-    owed = [owed for known in _debts for owed in known.look(projections, ledger, now)]
     return Report(
         at=now,
         done=tuple(done),
         not_done=tuple(outcome for outcome in tried.values() if outcome is not None),
-        owed=tuple(sorted(owed, key=lambda one: (one.due_at, one.what, one.id))),
+        owed=all_owed(projections, ledger, now),
     )
+
+
+def all_owed(projections: Projections, ledger: Ledger, now: datetime) -> tuple[Owed, ...]:
+    """Return what people owe at `now`, the earliest due first; record nothing. Raises StorageError."""
+    owed = [owed for known in _debts for owed in known.look(projections, ledger, now)]
+    return tuple(sorted(owed, key=lambda one: (one.due_at, one.what, one.id)))
 
 
 def _carry_out(ledger: Ledger, name: Word, command: Command, key: str) -> Done | NotDone:

@@ -10,7 +10,7 @@ import msgspec
 
 from ledger import Actor, Ledger
 from ledger.command import Command, Past
-from ledger.commands import LapseAcknowledgement
+from ledger.commands import ExpireViolation, LapseAcknowledgement
 from ledger.errors import Refused, RoleMissing
 from ledger.events import (
     EmployeeOffboarded,
@@ -19,11 +19,12 @@ from ledger.events import (
     ViolationResolved,
     Withheld,
 )
+from ledger.state.case_file import case_kept_until
 from ledger.state.employee import acknowledged, check_access, current_until
 from ledger.state.policy import policy
 from ledger.vocabulary import ActorId, DocumentKind, Reference, Role, ViolationId, Word
 from projections.duties import duty
-from projections.projection import AsOf
+from projections.projection import AsOf, text
 from projections.registers import ALL, Register, Registers
 
 if TYPE_CHECKING:
@@ -97,6 +98,25 @@ def lapses(projections: Projections, ledger: Ledger, now: datetime) -> Iterator[
                 LapseAcknowledgement(employee_id=employee.employee_id),
                 f"{employee.employee_id}:{employee.acknowledged}",
             )
+
+
+def resolved_violations(registers: Registers) -> Iterator[tuple[ViolationId, datetime]]:
+    """Yield the violations that are resolved, and since when; nothing of what they are about."""
+    for violation_id in registers.about(Register.VIOLATIONS):
+        for recorded in registers.past((Register.VIOLATIONS, violation_id)).all:
+            if isinstance(recorded.event, ViolationResolved):
+                yield ViolationId(violation_id), recorded.recorded_at
+
+
+@duty("violation-expiry")
+def expiries(projections: Projections, ledger: Ledger, now: datetime) -> Iterator[tuple[Command, str]]:
+    """Find resolved violations whose texts were kept long enough."""
+    in_force = projections.policy()
+    if in_force is None:
+        return
+    for violation_id, since in projections.resolved_violations():
+        if (until := case_kept_until(since, in_force)) < now:
+            yield ExpireViolation(violation_id=violation_id), f"{violation_id}:{text(until)}"
 
 
 def _about(employee_id: str) -> tuple[tuple[Register, str], ...]:

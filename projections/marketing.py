@@ -14,9 +14,9 @@ import msgspec
 
 from ledger import Ledger, sealing
 from ledger.entry import parse_moment
-from ledger.errors import CampaignUnknown, Invalid, PolicyMissing, SubjectUnknown
+from ledger.errors import CampaignUnknown, Invalid, PolicyMissing, Refused, SubjectUnknown
 from ledger.events import CampaignPlanned, Event, MarketingObjected, OfferReserved, OfferSent, OfferSuppressed
-from ledger.state.marketing import EVENTS, Standing, steps, verdict
+from ledger.state.marketing import EVENTS, Standing, What, steps, verdict
 from ledger.vocabulary import CampaignId, Channel, OfferBasis, OfferKind, Reference, SubjectId, Word
 from projections.policies import policy_now
 from projections.projection import AsOf, Item, Projection, bound, text
@@ -28,7 +28,7 @@ MAX_SUBJECTS: Final = 10_000
 _AT_ONCE: Final = 500
 
 
-class MaySend(msgspec.Struct, frozen=True):
+class MaySend(msgspec.Struct, frozen=True, gc=False):
     """Whether an offer may go to a person: on what it would rest, or the one reason why not."""
 
     subject_id: SubjectId
@@ -52,6 +52,20 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     suppressed: dict[Word, int]
 
 
+class ContactStep(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was recorded of a person about offers: consent, objection, sale, offer, as `what` says.
+
+    `about` is the consent or campaign, or the person type; `kind` own or partner; `channels` those of a consent.
+    """
+
+    what: Word
+    about: str | None
+    kind: OfferKind | None
+    channels: tuple[Channel, ...]
+    entry: int
+    recorded_at: datetime
+
+
 class Objection(msgspec.Struct, frozen=True, kw_only=True):
     """Somebody on the suppression list. `addresses` counts those listed, `sent_since` the offers sent after receipt."""
 
@@ -64,13 +78,28 @@ class Objection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _MARKS: Final = ", ".join("?" * _AT_ONCE)
+# What a merge may carry along again counts since its first time, unless the records parted in between: all are read.
+EACH_TIME: Final = (What.RESTRICTED, What.CARRIED)
+_EACH_TIME: Final = ", ".join(f"'{what}'" for what in EACH_TIME)
+# Of the rest, what is said again word for word counts at its last time alone: so a busy life is a few rows.
 _STEPS: Final = f"""
-SELECT subject, recorded_at, what, about, kind, more FROM contact_steps
-WHERE subject IN ({_MARKS}) AND idx < ? AND recorded_at <= ? ORDER BY idx, n
+SELECT subject, max(recorded_at), what, about, kind, more, max(idx) FROM contact_steps
+WHERE subject IN ({_MARKS}) AND idx < ? AND recorded_at <= ? AND what NOT IN ({_EACH_TIME})
+GROUP BY subject, what, about, kind, more
+UNION ALL
+SELECT subject, recorded_at, what, about, kind, more, idx FROM contact_steps
+WHERE subject IN ({_MARKS}) AND idx < ? AND recorded_at <= ? AND what IN ({_EACH_TIME})
+ORDER BY 1, 7
 """
 _SHARED: Final = f"""
 SELECT DISTINCT i.subject FROM identifiers i JOIN suppressed_addresses s ON s.digest = i.digest
 WHERE i.subject IN ({_MARKS}) AND s.subject <> i.subject AND s.idx < ? AND i.idx < ?
+"""
+_CONTACT: Final = """
+SELECT what, about, kind, more, idx, recorded_at FROM contact_steps
+WHERE subject = ? AND idx < ? AND recorded_at <= ? AND what IN (
+    'classified', 'sale', 'consent', 'withdrawn', 'objected', 'reserved', 'sent', 'suppressed'
+) ORDER BY idx, n
 """
 # recorded_at never runs backwards, so a moment is a position.
 _END: Final = "SELECT COALESCE(max(idx) + 1, 0) FROM contact_steps WHERE recorded_at <= ?"
@@ -98,7 +127,7 @@ class Marketing(Projection):
     """What decides about offers, person by person, and what became of each."""
 
     NAME: ClassVar[str] = "marketing"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys((CampaignPlanned, *EVENTS))
 
     def __init__(self, ledger: Ledger, store: Store) -> None:
@@ -124,7 +153,7 @@ class Marketing(Projection):
                 )  # fmt: skip
                 continue
             subject_id: SubjectId = getattr(event, "subject_id")  # noqa: B009
-            contact += [(index, n, subject_id, at, *step) for n, step in enumerate(steps(event))]
+            contact += [(index, n, who, at, *step) for n, (who, step) in enumerate(steps(event))]
             if isinstance(event, OfferReserved | OfferSent):
                 what = "sent" if isinstance(event, OfferSent) else "reserved"
                 offers.append((index, event.campaign_id, subject_id, at, what, None))
@@ -182,27 +211,34 @@ class Marketing(Projection):
                 )
             )
             end = rows(_END, known.moment)[0][0] if isinstance(as_of, datetime) else known.end
-            standings: dict[SubjectId, Standing] = {}
-            shared: set[SubjectId] = set()
+            answers: dict[SubjectId, MaySend] = {}
             for some in _chunks(subject_ids):
-                for row in rows(_STEPS, *some, *known):
-                    standing = standings.get(row[0])
-                    if standing is None:
-                        standing = standings[row[0]] = Standing()
-                    standing.fold(row[2:], row[1])
-                shared.update(subject for (subject,) in rows(_SHARED, *some, end, end))
-        found: list[MaySend] = []
-        for subject_id in subject_ids:
-            standing = standings.get(subject_id)
-            if standing is None or not standing.role:
-                found.append(MaySend(subject_id, False, None, Word(SubjectUnknown.code)))
-                continue
-            said = verdict(standing, campaign, policy, now, revoked=revoked, suppressed=subject_id in shared)
-            if isinstance(said, OfferBasis):
-                found.append(MaySend(subject_id, True, said, None))
-            else:
-                found.append(MaySend(subject_id, False, None, Word(said.code)))
-        return tuple(found)
+                standings = _standings(rows(_STEPS, *some, *known, *some, *known))
+                shared = {subject for (subject,) in rows(_SHARED, *some, end, end)}
+                for subject_id in some:
+                    standing = standings.get(subject_id)
+                    said: OfferBasis | type[Refused] = SubjectUnknown
+                    if standing is not None and standing.role:
+                        suppressed = subject_id in shared
+                        said = verdict(standing, campaign, policy, now, revoked=revoked, suppressed=suppressed)
+                    answers[subject_id] = _may_send(subject_id, said)
+        return tuple(answers[subject_id] for subject_id in subject_ids)
+
+    def contact(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[ContactStep, ...]:
+        """Return what was recorded of a person about offers as of then, in the order of the log."""
+        with self._store.read() as rows:
+            found = rows(_CONTACT, subject_id, *bound(as_of))
+        return tuple(
+            ContactStep(
+                what=Word(what),
+                about=about or None,
+                kind=OfferKind(kind) if kind else None,
+                channels=tuple(map(Channel, more.split(","))) if more else (),
+                entry=index,
+                recorded_at=parse_moment(at),
+            )
+            for what, about, kind, more, index, at in found
+        )
 
     def campaigns(self, *, as_of: AsOf = None) -> tuple[Campaign, ...]:
         """Return every campaign planned as of then, with what its offers came to, in order of planning."""
@@ -246,6 +282,23 @@ class Marketing(Projection):
             opt_out=Channel(opt_out),
             partner=partner,
         )
+
+
+def _may_send(subject_id: SubjectId, said: OfferBasis | type[Refused]) -> MaySend:
+    if isinstance(said, OfferBasis):
+        return MaySend(subject_id, True, said, None)
+    return MaySend(subject_id, False, None, Word(said.code))
+
+
+def _standings(found: Sequence[Row]) -> dict[SubjectId, Standing]:
+    """Fold rows of _STEPS."""
+    standings: dict[SubjectId, Standing] = {}
+    for subject, at, what, about, kind, more, _ in found:
+        standing = standings.get(subject)
+        if standing is None:
+            standing = standings[subject] = Standing()
+        standing.fold((what, about, kind, more), at)
+    return standings
 
 
 def _chunks(subject_ids: Sequence[SubjectId]) -> Iterator[list[SubjectId]]:

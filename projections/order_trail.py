@@ -42,7 +42,6 @@ from projections.projection import AsOf, Item, Projection, bound
 from projections.storage.store import Row, Store, Writer
 from projections.values import Values, ValueState, shown
 
-
 # A field of that name hides the type from whoever reads the annotations.
 _Bytes = bytes
 

@@ -150,7 +150,7 @@ class PersonalData(Projection):
     """Which event set which field of whom, and whom an identifier belongs to."""
 
     NAME: ClassVar[str] = "personal_data"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys(
         (SubjectRegistered, IdentifierLinked, PersonalDataCollected, DataCorrected, KeyDestroyed)
     )

@@ -30,6 +30,7 @@ from ledger.vocabulary import (
     Country,
     DisclosureId,
     NoticeCause,
+    Purpose,
     RecipientCategory,
     RecipientId,
     Reference,
@@ -63,15 +64,17 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NamedRecipient(msgspec.Struct, frozen=True, kw_only=True):
-    """Who got which fields of a person, first and last when. `standing`: everything, for as long as it is in force.
+    """Who got which fields of a person, for what, first and last when.
 
-    `recipient` is None for one that was sent to before recipients were registered.
+    `standing`: everything, for as long as it is in force. `recipient` is None for one that was sent to before
+    recipients were registered.
     """
 
     recipient_id: RecipientId
     recipient: Recipient | None
     standing: bool
     fields: tuple[Word, ...]
+    purposes: tuple[Purpose, ...]
     third_party: bool
     times: int
     first_at: datetime
@@ -95,6 +98,7 @@ class _Sent(msgspec.Struct, frozen=True, array_like=True):
     recorded_at: str
     recipient_id: RecipientId
     disclosure_id: DisclosureId | None
+    purpose: Purpose | None  # None for a transmission of which nobody had asked for the disclosure
 
 
 _RECIPIENTS: Final = """
@@ -103,7 +107,9 @@ SELECT idx, recipient, recorded_at, category, name, subject, country, contract, 
 FROM recipients WHERE idx < ? AND recorded_at <= ? ORDER BY idx
 """
 _SENT: Final = """
-SELECT s.idx, s.subject, s.field, s.recorded_at, s.recipient, s.disclosure FROM sent_fields s
+SELECT s.idx, s.subject, s.field, s.recorded_at, s.recipient, s.disclosure, COALESCE(s.purpose, r.purpose)
+FROM sent_fields s
+LEFT JOIN disclosure_steps r ON r.subject = s.subject AND r.disclosure = s.disclosure AND r.stage = 'requested'
 LEFT JOIN disclosure_steps f ON f.subject = s.subject AND f.disclosure = s.disclosure AND f.stage = 'failed'
   AND f.idx < ? AND f.recorded_at <= ?
 WHERE s.subject = ? AND s.idx < ? AND s.recorded_at <= ? AND f.idx IS NULL ORDER BY s.idx, s.field
@@ -128,7 +134,7 @@ class Recipients(Projection):
     """Recipients, what went to them, and what they were and are to be told."""
 
     NAME: ClassVar[str] = "recipients"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys(
         (
             RecipientRegistered,
@@ -168,8 +174,9 @@ class Recipients(Projection):
                     recipients.append((index, event.recipient_id, at, *[None] * 8, event.reason))
                 case DisclosureTransmitted() | DataSentToProcessor():
                     disclosure = event.disclosure_id if isinstance(event, DisclosureTransmitted) else None
+                    purpose = event.purpose if isinstance(event, DataSentToProcessor) else None
                     for field in event.fields:
-                        sent.append((index, field, event.subject_id, at, event.recipient_id, disclosure))
+                        sent.append((index, field, event.subject_id, at, event.recipient_id, disclosure, purpose))
                 case DataCorrected():
                     changed.append((index, event.field, event.subject_id, at, NoticeCause.CORRECTION, None))
                 case PersonalDataErased():
@@ -280,6 +287,7 @@ class Recipients(Projection):
                         recipient=one,
                         standing=True,
                         fields=(),
+                        purposes=(),
                         third_party=False,
                         times=1,
                         first_at=first,
@@ -327,6 +335,7 @@ def _named(recipient_id: RecipientId, recipient: Recipient | None, sent: Sequenc
         recipient=recipient,
         standing=False,
         fields=tuple(sorted({one.field for one in sent})),
+        purposes=tuple(sorted({one.purpose for one in sent if one.purpose is not None})),
         third_party=any(one.disclosure_id is not None for one in sent),
         times=len({one.index for one in sent}),
         first_at=parse_moment(sent[0].recorded_at),

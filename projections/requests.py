@@ -32,9 +32,8 @@ from projections.storage.store import Row, Store, Writer
 if TYPE_CHECKING:
     from projections import Projections
 
-# DPV 2.3, request statuses.
+# DPV 2.3, request statuses; one that is open has several, see `_dpv_status`.
 DPV_STATUS: Final[Mapping[RequestStage, str]] = {
-    RequestStage.OPEN: "dpv:RequestAcknowledged",
     RequestStage.FORWARDED: "dpv:RequestAccepted",
     RequestStage.FULFILLED: "dpv:RequestFulfilled",
     RequestStage.REFUSED: "dpv:RequestRejected",
@@ -44,7 +43,7 @@ DPV_STATUS: Final[Mapping[RequestStage, str]] = {
 class RequestState(msgspec.Struct, frozen=True, kw_only=True):
     """A request as it was known. `due_at` is the last second for an answer; `received` and `proof` are indexes.
 
-    `client_id` is whose person it is about, who then decides; `ground` is that of a refusal.
+    `client_id` is whose person it is about, who then decides; `ground` is that of a refusal; `status` the word of DPV.
     """
 
     request_id: RequestId
@@ -155,12 +154,13 @@ def _state(steps: Sequence[_Step]) -> RequestState:
     extended = by_topic.get(DeadlineExtended.TOPIC)
     refused = by_topic.get(RequestRefused.TOPIC)
     delivered = by_topic.get(AnswerDelivered.TOPIC)
+    verified = first.channel in AUTHENTICATED or IdentityVerified.TOPIC in by_topic
     return RequestState(
         request_id=first.request_id,
         subject_id=first.subject_id,
         kind=first.kind,
         stage=stage,
-        status=DPV_STATUS[stage],
+        status=_dpv_status(stage, verified=verified, extended=extended is not None),
         channel=first.channel,
         received=first.index,
         received_at=first.received_at,
@@ -168,7 +168,7 @@ def _state(steps: Sequence[_Step]) -> RequestState:
         fields=msgspec.json.decode(first.fields or "[]", type=tuple[Word, ...]),
         purpose=first.purpose,
         client_id=first.client_id,
-        verified=first.channel in AUTHENTICATED or IdentityVerified.TOPIC in by_topic,
+        verified=verified,
         extended=extended is not None,
         missed=DeadlineMissed.TOPIC in by_topic,
         delivered=None if delivered is None else delivered.index,
@@ -176,6 +176,15 @@ def _state(steps: Sequence[_Step]) -> RequestState:
         ground=None if refused is None else refused.word,
         proof=None if closed is None else closed.proof,
     )
+
+
+def _dpv_status(stage: RequestStage, *, verified: bool, extended: bool) -> str:
+    if stage is not RequestStage.OPEN:
+        return DPV_STATUS[stage]
+    if not verified:
+        # The person has to say who they are before an answer may go out.
+        return "dpv:RequestRequiresAction"
+    return "dpv:RequestActionDelayed" if extended else "dpv:RequestAcknowledged"
 
 
 def _open(projections: Projections) -> Iterator[RequestState]:

@@ -10,16 +10,18 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ledger import Ledger
-from ledger.command import Command, Past, query_of
-from ledger.commands import ExpireRetention
+from ledger.command import Boundary, Command, Past, query_of
+from ledger.commands import DestroyKeys, ExpireRetention
 from ledger.deadline import add_months
-from ledger.events import BY_TOPIC, Event, KeyDestroyed
+from ledger.events import BY_TOPIC, ErasureDeferred, Event, KeyDestroyed
 from ledger.policy import Policy
-from ledger.state.hold import hold_on, open_holds
+from ledger.state.erasure import deferred, open_decisions
+from ledger.state.hold import hold_on, holds_over
 from ledger.state.policy import policies, policy
-from ledger.state.restriction import KEEPING, open_restrictions
+from ledger.state.restriction import KEEPING, binding
 from ledger.state.retention import Term, everything, expired, terms
-from ledger.vocabulary import RetentionClass, SubjectId
+from ledger.storage.engine import QueryItem
+from ledger.vocabulary import ErasureOutcome, RetentionClass, SubjectId
 from projections.duties import duty
 from projections.projection import AsOf, Item, Projection, bound, text
 from projections.storage.store import Row, Store, Writer
@@ -76,22 +78,38 @@ class Retention(Projection):
         """Return the period of a class that is over and that nothing keeps from expiring, else None."""
         past = self._past(subject_id, None)
         in_force = policy(past)
-        if in_force is None or hold_on(open_holds(past, subject_id), retention_class) is not None:
+        if in_force is None or hold_on(holds_over(past, subject_id), retention_class) is not None:
             return None
-        if any(one.ground in KEEPING for one in open_restrictions(past, subject_id).values()):
+        if any(one.ground in KEEPING for one in binding(past, subject_id)):
             return None
         return expired(past, subject_id, in_force, now).get(retention_class)
 
-    def in_force(self) -> Policy | None:
-        """Return the policy in force."""
-        past = Past()
-        past.all.extend(self._ledger.read(query_of(policies())))
-        return policy(past)
+    def released(self) -> Iterator[tuple[SubjectId, RetentionClass, int]]:
+        """Yield the erasures that were decided and deferred and that no hold defers any more, and where it was said.
+
+        The release of a hold runs what it deferred of its own record; of another one of the same person the clock does.
+        """
+        last: dict[SubjectId, int] = {}
+        for recorded in self._ledger.read((QueryItem((ErasureDeferred.TOPIC,)),)):
+            last[getattr(recorded.event, "subject_id")] = recorded.index  # noqa: B009
+        for subject_id, index in last.items():
+            past = self._past(subject_id, None)
+            decided, holds = open_decisions(past), holds_over(past, subject_id)
+            for name in sorted(deferred(past)):
+                if decided.get(name) is ErasureOutcome.ERASED and hold_on(holds, name) is None:
+                    yield subject_id, name, index
+
+    def in_force(self, *, as_of: AsOf = None) -> Policy | None:
+        """Return the policy in force as of then, None before any."""
+        return policy(self._read(policies(), as_of))
 
     def _past(self, subject_id: SubjectId, as_of: AsOf) -> Past:
+        return self._read((*everything(subject_id), *policies()), as_of)
+
+    def _read(self, boundary: Boundary, as_of: AsOf) -> Past:
         end, moment = bound(as_of)
         past = Past()
-        query = query_of((*everything(subject_id), *policies()))
+        query = query_of(boundary)
         for recorded in self._ledger.read(query, end=min(end, self._ledger.size())):
             if text(recorded.recorded_at) <= moment:
                 past.all.append(recorded)
@@ -113,3 +131,11 @@ def expiries(projections: Projections, ledger: Ledger, now: datetime) -> Iterato
             if term is not None and term.until is not None:
                 command = ExpireRetention(subject_id=subject_id, retention_class=retention_class)
                 yield command, f"{subject_id}:{retention_class}:{text(term.until)}"
+
+
+@duty("deferred-erasure")
+def deferred_erasures(projections: Projections, ledger: Ledger, now: datetime) -> Iterator[tuple[Command, str]]:
+    """A decided erasure that a hold deferred is carried out once no hold does."""
+    for subject_id, retention_class, index in projections.released_erasures():
+        command = DestroyKeys(subject_id=subject_id, retention_classes=(retention_class,))
+        yield command, f"{subject_id}:{retention_class}:{index}"

@@ -20,9 +20,10 @@ from ledger.events import (
     LawfulnessGuaranteed,
     PersonalDataCollected,
     RecordSuppressed,
+    SourceRegistered,
     SubjectInformed,
 )
-from ledger.vocabulary import BatchId, GuaranteeId, SourceId, SourceKind, SubjectId, Word
+from ledger.vocabulary import BatchId, GuaranteeId, Reference, SourceId, SourceKind, SubjectId, Word
 from projections.duties import Owed, debt, duty
 from projections.policies import policy_now
 from projections.projection import AsOf, Item, Projection, bound
@@ -45,6 +46,16 @@ class QuarantinedBatch(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime
     records: int
     suppressed: int
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """The registered source that an entry's fields came from: `index` is the entry. GDPR Art. 14(2)(f), 15(1)(g)."""
+
+    index: int
+    source_id: SourceId
+    kind: SourceKind
+    name: str
+    locator: Reference | None
 
 
 class Guarantee(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +83,11 @@ FROM batches b
 LEFT JOIN guarantee_revocations r ON r.guarantee = b.guarantee AND r.idx < ? AND r.recorded_at <= ?
 WHERE b.idx < ? AND b.recorded_at <= ? AND (b.reason IS NOT NULL OR r.idx IS NOT NULL) ORDER BY b.idx
 """
+_ORIGINS: Final = """
+SELECT r.idx, s.source, s.kind, s.name, s.locator FROM batch_records r
+JOIN batches b ON b.batch = r.batch JOIN sources s ON s.source = b.source
+WHERE r.subject = ? AND r.reason IS NULL AND r.idx < ? AND r.recorded_at <= ? ORDER BY r.idx
+"""
 _GUARANTEES: Final = """
 SELECT g.guarantee, g.source, g.valid_to FROM guarantees g
 LEFT JOIN guarantee_revocations r ON r.guarantee = g.guarantee AND r.idx < ? AND r.recorded_at <= ?
@@ -93,12 +109,13 @@ WHERE a.stage = 'authorized' AND NOT EXISTS (
 
 
 class Sources(Projection):
-    """Guarantees, batches and their records, and the notices of GDPR Art. 14."""
+    """Sources, guarantees, batches and their records, and the notices of GDPR Art. 14."""
 
     NAME: ClassVar[str] = "sources"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
     EVENTS: ClassVar[Mapping[type[Event], Any]] = dict.fromkeys(
         (
+            SourceRegistered,
             LawfulnessGuaranteed,
             GuaranteeRevoked,
             BatchImported,
@@ -113,6 +130,7 @@ class Sources(Projection):
         self._store = store
 
     def apply(self, batch: Sequence[Item], writer: Writer) -> None:
+        sources: list[Row] = []
         guarantees: list[Row] = []
         revocations: list[Row] = []
         batches: list[Row] = []
@@ -121,6 +139,8 @@ class Sources(Projection):
         for item in batch:
             index, at, event = item.index, item.recorded_at, item.event
             match event:
+                case SourceRegistered():
+                    sources.append((index, event.source_id, at, event.kind, event.name, event.locator))
                 case LawfulnessGuaranteed():
                     guarantees.append((index, event.guarantee_id, event.source_id, at, event.valid_to.isoformat()))
                 case GuaranteeRevoked():
@@ -138,6 +158,7 @@ class Sources(Projection):
                         records.append((index, event.batch_id, event.subject_id, at, None))
                     if event.source is not SourceKind.SUBJECT:
                         notices.append((index, event.subject_id, at, 0))
+        writer.insert("sources", sources)
         writer.insert("guarantees", guarantees)
         writer.insert("guarantee_revocations", revocations)
         writer.insert("batches", batches)
@@ -162,6 +183,15 @@ class Sources(Projection):
                 suppressed=suppressed,
             )
             for batch_id, source_id, guarantee_id, reason, at, _, revoked_at, records, suppressed in found
+        )
+
+    def origins(self, subject_id: SubjectId, *, as_of: AsOf = None) -> tuple[Origin, ...]:
+        """Return where the imported fields of a person came from as of then, entry by entry."""
+        with self._store.read() as rows:
+            found = rows(_ORIGINS, subject_id, *bound(as_of))
+        return tuple(
+            Origin(index=index, source_id=source_id, kind=SourceKind(kind), name=name, locator=locator)
+            for index, source_id, kind, name, locator in found
         )
 
     def guarantees(self, *, as_of: AsOf = None) -> tuple[Guarantee, ...]:

@@ -17,7 +17,7 @@ MakeBench = Callable[..., Bench]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--campaign", action="store_true", help="run the longer fault campaigns too")
+    parser.addoption("--campaign", action="store_true", help="run the campaigns too: races, the model, for longer")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -332,10 +332,10 @@ def test_a_copy_that_somebody_writes_to_is_left_alone(new_place: NewPlace) -> No
         with opened(target) as copy:
             healthy = type(copy.engine).begin
 
-            def write_first(engine: Any) -> Any:
+            def write_first(engine: Any, *ahead: Any) -> Any:
                 if engine is not copy.engine and copy.size() == 2:
                     collect(copy)
-                return healthy(engine)
+                return healthy(engine, *ahead)
 
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(type(copy.engine), "begin", write_first)

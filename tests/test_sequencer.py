@@ -85,10 +85,10 @@ class Gate:
         self.reached = threading.Event()
         ledger.engine.begin = self._wait  # type: ignore[method-assign]
 
-    def _wait(self) -> Any:
+    def _wait(self, *ahead: Any) -> Any:
         self.reached.set()
         assert self._open.wait(30)
-        return self._begin()
+        return self._begin(*ahead)
 
     def open(self) -> None:
         self._ledger.engine.begin = self._begin  # type: ignore[method-assign]
@@ -531,7 +531,7 @@ def break_at(bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, when: str
             write(note)
         raise StorageError("the guard cannot be written")
 
-    def no_begin() -> Any:
+    def no_begin(*ahead: Any) -> Any:
         raise StorageError("the disk failed")
 
     if step == "guard":
@@ -539,7 +539,7 @@ def break_at(bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, when: str
     elif step == "begin":
         monkeypatch.setattr(ledger.engine, "begin", no_begin)
     else:
-        monkeypatch.setattr(ledger.engine, "begin", lambda: BrokenTransaction(begin(), step, when))
+        monkeypatch.setattr(ledger.engine, "begin", lambda *ahead: BrokenTransaction(begin(*ahead), step, when))
 
 
 STEPS = [
@@ -583,10 +583,10 @@ def test_a_store_that_fails_tells_everybody_who_waits(bench: Bench, monkeypatch:
         begin = gate._begin
         calls = 0
 
-        def fails_from_the_second_on() -> Any:
+        def fails_from_the_second_on(*ahead: Any) -> Any:
             nonlocal calls
             calls += 1
-            return begin() if calls == 1 else BrokenTransaction(begin(), "commit", "before")
+            return begin(*ahead) if calls == 1 else BrokenTransaction(begin(*ahead), "commit", "before")
 
         gate._begin = fails_from_the_second_on
     outcomes = [outcome_of(ticket) for ticket in tickets]
@@ -610,7 +610,7 @@ def test_new_keys_that_cannot_be_made_durable_stop_everything(bench: Bench, monk
 
 
 def test_an_error_of_our_own_stops_rather_than_dying_in_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def bug() -> Any:
+    def bug(*ahead: Any) -> Any:
         raise Broken("our own bug")
 
     monkeypatch.setattr(bench.ledger.engine, "begin", bug)

@@ -3,8 +3,8 @@
 One file a capability: setup (init, new-id), keys (key, rotate-key), policy, recording (register, record, commands),
 orders (record-order), people (state, lookup), recipients (recipients, disclosures, obligations), marketing (may-send,
 campaign, suppression, imports), requests (requests, holds, quarantine, retention, answer, export), history (history,
-replay), explain, documents, registers, evidence (prove, index), audit (verify, checkpoint, rebuild), publish
-(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick), tokens (token),
+replay), explain, documents, registers, access, evidence (prove, index), audit (verify, checkpoint, rebuild), publish
+(export-log, receipt, audit), accuse, witness (witness, cosign), copy, duties (tick, owed), serve, tokens (token),
 api_keys (api-key), demo. A door knows no rules: it builds commands, and shows what the ledger answers.
 """
 
@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from api.cli import (
+    access,
     accuse,
     api_keys,
     audit,
@@ -130,7 +131,7 @@ def _program(
 
 _CAPABILITIES = (
     setup, keys, policy, recording, orders, people, recipients, marketing, requests, history, explain, documents,
-    registers, evidence, audit, publish, accuse, witness, copy, duties, serve, tokens, api_keys, demo,
+    registers, access, evidence, audit, publish, accuse, witness, copy, duties, serve, tokens, api_keys, demo,
 )  # fmt: skip
 
 for capability in _CAPABILITIES:

@@ -22,7 +22,7 @@ from api.cli.options import (
     word,
 )
 from api.cli.output import Output
-from api.cli.tables import AsOfOption, Format, FormatOption, print_rows
+from api.cli.tables import AsOfOption, CsvOption, form_of, print_register
 from ledger.commands import PublishDocument
 from ledger.commands.document import MAX_TEXT_BYTES
 from ledger.errors import Invalid
@@ -37,6 +37,7 @@ from ledger.vocabulary import (
     check_reference,
     check_sha256,
 )
+from projections import Binding, Document
 
 
 def add_to(app: typer.Typer) -> None:
@@ -92,16 +93,21 @@ def publish(
         output.say(f"{kind} {version} in {language} is published: entry {receipt.index}")
 
 
-def documents(as_of: AsOfOption = None, form: FormatOption = Format.TABLE, data: DataOption = None) -> None:
+def documents(
+    as_of: AsOfOption = None, as_csv: CsvOption = False, as_json: JsonOption = False, data: DataOption = None
+) -> None:
     """List the documents that were published, with the hash of each text.
 
-    Example: prooftrail documents --format json
+    Example: prooftrail documents --json
     """
+    form = form_of(as_csv, as_json)
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.documents(as_of=then)
-    print_rows(form, found, ("index", "kind", "version", "language", "effective_at", "text_sha256"))
+    print_register(
+        form, "documents", Document, found, ("index", "kind", "version", "language", "effective_at", "text_sha256")
+    )
 
 
 def document_text(
@@ -121,13 +127,15 @@ def document_text(
 def bindings(
     subject: SubjectOption,
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="The day asked about, with zone.")],
-    form: FormatOption = Format.TABLE,
+    as_csv: CsvOption = False,
+    as_json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
     """Say which principles and terms bound a person at a moment, and what they had seen and accepted by then.
 
     Example: prooftrail bindings --subject ID --at 2026-06-30T12:00:00+03:00
     """
+    form = form_of(as_csv, as_json)
     subject_id = SubjectId(identifier(subject, "--subject"))
     then = moment(at, "--at")
     if then is None:
@@ -135,4 +143,4 @@ def bindings(
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.bindings(subject_id, then)
-    print_rows(form, found, ("kind", "version", "presented", "accepted", "documents"))
+    print_register(form, "bindings", Binding, found, ("kind", "version", "presented", "accepted", "documents"))

@@ -24,14 +24,17 @@ from api.cli.options import (
     RoleOption,
     actor,
     identifier,
+    moment,
     opened,
 )
 from api.cli.output import Output, counted
+from api.cli.tables import AsOfOption, CsvOption, Form, form_of, print_csv, print_register
 from ledger import Actor, Ledger
 from ledger.commands import ReserveOffer
 from ledger.errors import Conflict, Invalid, Refused
 from ledger.vocabulary import CampaignId, Role, SubjectId, check_id
-from projections.marketing import MAX_SUBJECTS
+from projections import Campaign, Objection, QuarantinedBatch
+from projections.marketing import MAX_SUBJECTS, MaySend
 
 # So many reservations are under way at a time: they share transactions.
 _WORKERS: Final = 16
@@ -59,6 +62,7 @@ def add_to(app: typer.Typer) -> None:
 def may_send(
     campaign: CampaignArgument,
     subjects: SubjectsOption = STANDARD_INPUT,
+    as_csv: CsvOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +72,7 @@ def may_send(
 
     It records nothing and promises nothing: an offer is decided when it is reserved, and again when it is sent.
     """
-    output = Output(as_json)
+    output, form = Output(as_json), form_of(as_csv, as_json)
     campaign_id = CampaignId(identifier(campaign, "CAMPAIGN"))
     asked: list[SubjectId] = []
     with _people(subjects) as people:
@@ -81,11 +85,14 @@ def may_send(
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.may_send(campaign_id, asked)
-    if as_json:
+    if form is Form.JSON:
         output.document({"campaign": campaign_id, "answers": found})
         return
-    for one in found:
-        typer.echo(f"{one.subject_id}\t{'yes' if one.allowed else 'no'}\t{one.basis or one.reason}")
+    if form is Form.CSV:
+        print_csv(MaySend, found)
+    else:
+        for one in found:
+            typer.echo(f"{one.subject_id}\t{'yes' if one.allowed else 'no'}\t{one.basis or one.reason}")
     output.warn(f"{sum(one.allowed for one in found):,} of {counted(len(found), 'person', 'people')} may be written to")
 
 
@@ -133,7 +140,8 @@ def reservations(
 ) -> Iterator[tuple[str, str]]:
     """Yield each person's id, or line number, and the outcome, in order; so many at a time as may wait."""
     waiting: deque[tuple[str, Future[str]]] = deque()
-    with ThreadPoolExecutor(_WORKERS) as workers:
+    workers = ThreadPoolExecutor(_WORKERS)
+    try:
         for number, subject_id in people:
             who = f"line {number}" if subject_id is None else subject_id
             waiting.append((who, workers.submit(_reserve, ledger, campaign_id, subject_id, acting)))
@@ -143,6 +151,9 @@ def reservations(
         while waiting:
             done, outcome = waiting.popleft()
             yield done, outcome.result()
+    finally:
+        # Whoever stops wants to stop: what is under way is recorded, what waits is left to the next run.
+        workers.shutdown(cancel_futures=True)
 
 
 def _reserve(ledger: Ledger, campaign_id: CampaignId, subject_id: SubjectId | None, acting: Actor) -> str:
@@ -158,70 +169,62 @@ def _reserve(ledger: Ledger, campaign_id: CampaignId, subject_id: SubjectId | No
     return "reserved"
 
 
-def list_campaigns(data: DataOption = None, as_json: JsonOption = False) -> None:
+def list_campaigns(as_csv: CsvOption = False, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Print every campaign, with how many offers are reserved, sent and suppressed, and for which reasons.
 
     Example: prooftrail campaign list --json
     """
-    output = Output(as_json)
+    form = form_of(as_csv, as_json)
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.campaigns()
-    if as_json:
-        output.document({"campaigns": found})
-        return
-    rows = [
-        (
-            one.campaign_id,
-            one.kind,
-            one.channel,
-            one.reserved,
-            one.sent,
-            ", ".join(f"{reason} {count:,}" for reason, count in sorted(one.suppressed.items())),
-        )
-        for one in found
-    ]
-    output.table(("campaign", "offers of", "channel", "reserved", "sent", "suppressed"), rows)
+    columns = ("campaign", "offers of", "channel", "reserved", "sent", "suppressed")
+    print_register(form, "campaigns", Campaign, found, columns, _campaign_row)
 
 
-def suppression(data: DataOption = None, as_json: JsonOption = False) -> None:
+def _campaign_row(one: Campaign) -> tuple[object, ...]:
+    suppressed = ", ".join(f"{reason} {count:,}" for reason, count in sorted(one.suppressed.items()))
+    return one.campaign_id, one.kind, one.channel, one.reserved, one.sent, suppressed
+
+
+def suppression(
+    as_of: AsOfOption = None, as_csv: CsvOption = False, data: DataOption = None, as_json: JsonOption = False
+) -> None:
     """Print who objected to offers: by which channel, when it was received, and how many addresses are listed.
 
-    Example: prooftrail suppression
+    Example: prooftrail suppression --csv > suppression.csv
 
     Addresses are listed as keyed digests, and shown to nobody.
     """
-    output = Output(as_json)
+    form, then = form_of(as_csv, as_json), moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
-        found = projections.suppression_list()
-    if as_json:
-        output.document({"objections": found})
-        return
-    rows = [
-        (one.subject_id, one.channel, f"{one.received_at:%Y-%m-%d %H:%M}", one.addresses, one.sent_since)
-        for one in found
-    ]
-    output.table(("subject", "channel", "received (UTC)", "addresses", "sent since"), rows)
+        found = projections.suppression_list(as_of=then)
+    columns = ("subject", "channel", "received (UTC)", "addresses", "sent since")
+    print_register(form, "objections", Objection, found, columns, _objection_row)
 
 
-def imports(data: DataOption = None, as_json: JsonOption = False) -> None:
+def _objection_row(one: Objection) -> tuple[object, ...]:
+    return one.subject_id, one.channel, f"{one.received_at:%Y-%m-%d %H:%M}", one.addresses, one.sent_since
+
+
+def imports(
+    as_of: AsOfOption = None, as_csv: CsvOption = False, data: DataOption = None, as_json: JsonOption = False
+) -> None:
     """Print the batches of other sources that are stored and not usable: no valid guarantee, or a revoked one.
 
     Example: prooftrail imports --json
     """
-    output = Output(as_json)
+    form, then = form_of(as_csv, as_json), moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
-        found = projections.quarantined_batches()
-    if as_json:
-        output.document({"batches": found})
-        return
-    rows = [
-        (one.batch_id, one.source_id, one.reason, f"{one.since:%Y-%m-%d %H:%M}", one.records, one.suppressed)
-        for one in found
-    ]
-    output.table(("batch", "source", "reason", "since (UTC)", "records", "not taken in"), rows)
+        found = projections.quarantined_batches(as_of=then)
+    columns = ("batch", "source", "reason", "since (UTC)", "records", "not taken in")
+    print_register(form, "batches", QuarantinedBatch, found, columns, _batch_row)
+
+
+def _batch_row(one: QuarantinedBatch) -> tuple[object, ...]:
+    return one.batch_id, one.source_id, one.reason, f"{one.since:%Y-%m-%d %H:%M}", one.records, one.suppressed
 
 
 @contextmanager

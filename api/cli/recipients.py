@@ -2,22 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated
 
+import msgspec
 import typer
 
 from api.cli.options import DataOption, JsonOption, SubjectOption, identifier, moment, opened
-from api.cli.output import Output
-from ledger.vocabulary import Role, SubjectId
-from projections import NamedRecipient, Recipient
+from api.cli.tables import AsOfOption, CsvOption, Form, form_of, print_csv, print_register
+from ledger.state.disclosure import Stage
+from ledger.vocabulary import (
+    ActorId,
+    ConsentId,
+    DisclosureId,
+    LegalBasis,
+    Purpose,
+    RecipientId,
+    Reference,
+    Role,
+    SubjectId,
+    Word,
+)
+from projections import Disclosure, NamedRecipient, Obligation, Recipient
+from projections.answer import RecipientTold, recipient_told
 
-AsOfOption = Annotated[
-    str | None, typer.Option("--as-of", metavar="TIME", help="What was known then, with zone (default: now).")
-]
 ViewerOption = Annotated[
     Role,
     typer.Option("--as", metavar="ROLE", help="Who asks: what is secret still is shown to the officer only."),
 ]
+
+
+class DisclosureRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a disclosure as CSV has it: what was asked for stands on each."""
+
+    disclosure_id: DisclosureId
+    subject_id: SubjectId
+    recipient_id: RecipientId
+    recipient: str | None
+    purpose: Purpose
+    basis: LegalBasis
+    act: Reference | None
+    authority: Word | None
+    reference: Reference | None
+    stage: Stage
+    entry: int
+    recorded_at: datetime
+    by: ActorId
+    role: Role
+    fields: tuple[Word, ...]
+    consent_id: ConsentId | None
+    expires_at: datetime | None
+    reason: Word | None
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,6 +69,7 @@ def recipients(
     ] = None,
     viewer: ViewerOption = Role.SUBJECT,
     as_of: AsOfOption = None,
+    as_csv: CsvOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -44,24 +81,22 @@ def recipients(
 
     One is registered with: prooftrail commands register-recipient
     """
-    output = Output(as_json)
+    form = form_of(as_csv, as_json)
     subject_id = SubjectId(identifier(subject, "--subject")) if subject else None
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         if subject_id is None:
             registered = projections.recipients(as_of=then)
-            if as_json:
-                output.document({"recipients": registered})
-                return
-            rows = [_recipient_row(one) for one in registered]
-            output.table(("recipient", "category", "name", "country", "contract", "valid", "ended"), rows)
+            columns = ("recipient", "category", "name", "country", "contract", "valid", "ended")
+            print_register(form, "recipients", Recipient, registered, columns, _recipient_row)
             return
         named = projections.recipients_of(subject_id, viewer=viewer, as_of=then)
-    if as_json:
-        output.document({"subject": subject_id, "recipients": named})
+    if form is Form.CSV:
+        print_csv(RecipientTold, map(recipient_told, named))
         return
-    output.table(("recipient", "name", "category", "fields", "first", "last", "count"), map(_named_row, named))
+    columns = ("recipient", "name", "category", "fields", "first", "last", "count")
+    print_register(form, "recipients", NamedRecipient, named, columns, _named_row, subject=subject_id)
 
 
 def _recipient_row(one: Recipient) -> tuple[object, ...]:
@@ -87,6 +122,7 @@ def disclosures(
     subject: SubjectOption,
     viewer: ViewerOption = Role.SUBJECT,
     as_of: AsOfOption = None,
+    as_csv: CsvOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,34 +130,57 @@ def disclosures(
 
     Example: prooftrail disclosures --subject ID --json
     """
-    output = Output(as_json)
+    form = form_of(as_csv, as_json)
     subject_id = SubjectId(identifier(subject, "--subject"))
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.disclosures(subject_id, viewer=viewer, as_of=then)
-    if as_json:
-        output.document({"subject": subject_id, "disclosures": found})
+        names = {one.recipient_id: one.name for one in projections.recipients(as_of=then)}
+    if form is Form.CSV:
+        print_csv(DisclosureRow, (row for one in found for row in _account(one, names.get(one.recipient_id))))
         return
-    rows = [
-        (
-            one.disclosure_id,
-            one.recipient_id,
-            one.basis,
-            one.purpose,
-            ", ".join(one.fields),
-            one.stage,
-            f"{one.steps[-1].recorded_at:%Y-%m-%d %H:%M}",
+    columns = ("disclosure", "recipient", "basis", "purpose", "fields", "stage", "last step")
+    print_register(
+        form, "disclosures", Disclosure, found, columns,
+        lambda one: (
+            one.disclosure_id, names.get(one.recipient_id) or one.recipient_id, one.basis, one.purpose,
+            ", ".join(one.fields), one.stage, f"{one.steps[-1].recorded_at:%Y-%m-%d %H:%M}",
+        ),
+        subject=subject_id,
+    )  # fmt: skip
+
+
+def _account(one: Disclosure, name: str | None) -> Iterator[DisclosureRow]:
+    for step in one.steps:
+        yield DisclosureRow(
+            disclosure_id=one.disclosure_id,
+            subject_id=one.subject_id,
+            recipient_id=one.recipient_id,
+            recipient=name,
+            purpose=one.purpose,
+            basis=one.basis,
+            act=None if one.statute is None else one.statute.act,
+            authority=None if one.statute is None else one.statute.authority,
+            reference=None if one.statute is None else one.statute.reference,
+            stage=step.stage,
+            entry=step.index,
+            recorded_at=step.recorded_at,
+            by=step.by.id,
+            role=step.by.role,
+            fields=step.fields or one.fields,
+            consent_id=step.consent_id,
+            expires_at=step.expires_at,
+            reason=step.reason,
         )
-        for one in found
-    ]
-    output.table(("disclosure", "recipient", "basis", "purpose", "fields", "stage", "last step"), rows)
 
 
 def obligations(
     subject: Annotated[
         str | None, typer.Option("--subject", metavar="ID", help="About this person (default: about everybody).")
     ] = None,
+    as_of: AsOfOption = None,
+    as_csv: CsvOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -131,19 +190,18 @@ def obligations(
 
     A notice that was given is recorded with: prooftrail commands notify-recipient
     """
-    output = Output(as_json)
+    form = form_of(as_csv, as_json)
     subject_id = SubjectId(identifier(subject, "--subject")) if subject else None
+    then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         if subject_id is None:
-            found = projections.everybodys_obligations()
+            found = projections.everybodys_obligations(as_of=then)
         else:
-            found = projections.obligations(subject_id, viewer=Role.OFFICER)
-    if as_json:
-        output.document({"obligations": found})
-        return
-    rows = [
-        (one.recipient_id, one.cause, ", ".join(one.fields), one.subject_id, f"{one.since:%Y-%m-%d %H:%M}")
-        for one in found
-    ]
-    output.table(("recipient", "why", "fields", "subject", "since"), rows)
+            found = projections.obligations(subject_id, viewer=Role.OFFICER, as_of=then)
+    print_register(
+        form, "obligations", Obligation, found, ("recipient", "why", "fields", "subject", "since"),
+        lambda one: (
+            one.recipient_id, one.cause, ", ".join(one.fields), one.subject_id, f"{one.since:%Y-%m-%d %H:%M}",
+        ),
+    )  # fmt: skip

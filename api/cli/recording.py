@@ -21,9 +21,8 @@ from api.cli.options import (
     opened,
 )
 from api.cli.output import Output, encode
-from api.command_json import describe, example, parse_command, parse_object, summary
+from api.command_json import COMMANDS, describe, example, parse_command, parse_object, summary
 from ledger import Receipt, canonical
-from ledger.command import BY_NAME
 from ledger.commands import CollectData, RegisterSubject
 from ledger.errors import Conflict, Invalid, Refused
 from ledger.vocabulary import (
@@ -220,13 +219,13 @@ def commands(
     """
     output = Output(as_json)
     if name is None:
-        rows = [(one.NAME, summary(one)) for one in BY_NAME.values()]
+        rows = [(one.NAME, summary(one)) for one in COMMANDS.values()]
         if as_json:
             output.document({"commands": [{"name": word, "summary": text} for word, text in rows]})
         else:
             output.table(("command", "what it does"), rows)
         return
-    command = BY_NAME.get(name)
+    command = COMMANDS.get(name)
     if command is None:
         raise Usage("there is no command of that name; `prooftrail commands` lists them")
     fields = describe(command)

@@ -9,6 +9,7 @@ import typer
 from api.cli.options import (
     ActorOption,
     DataOption,
+    JsonOption,
     RoleOption,
     SubjectOption,
     actor,
@@ -17,13 +18,14 @@ from api.cli.options import (
     opened,
 )
 from api.cli.output import Output
-from api.cli.tables import AsOfOption, Format, FormatOption, print_rows
+from api.cli.tables import AsOfOption, CsvOption, form_of, print_register
 from ledger.command import query_of
 from ledger.errors import ConsentUnknown, PolicyMissing
 from ledger.events import PolicyAdopted
 from ledger.policy import parse_policy
 from ledger.state.policy import policies
 from ledger.vocabulary import ConsentId, Role, SubjectId
+from projections import ActivityRecord, BreachRecord, Employee, Violation
 from projections.audit_event import audit_events
 from projections.consent_record import consent_record
 
@@ -38,61 +40,89 @@ def add_to(app: typer.Typer) -> None:
     app.command("audit-events")(events_of_audit)
 
 
-def activities(as_of: AsOfOption = None, form: FormatOption = Format.TABLE, data: DataOption = None) -> None:
+def activities(
+    as_of: AsOfOption = None, as_csv: CsvOption = False, as_json: JsonOption = False, data: DataOption = None
+) -> None:
     """Print the record of processing activities of GDPR Art. 30: as controller, and as processor for clients.
 
-    Example: prooftrail activities --format csv > art30.csv
+    Example: prooftrail activities --csv > art30.csv
     """
+    form = form_of(as_csv, as_json)
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.activities(as_of=then)
-    print_rows(form, found, ("article", "activity", "purpose", "legal_bases", "recipients", "retention"))
+    print_register(
+        form,
+        "activities",
+        ActivityRecord,
+        found,
+        ("article", "activity", "purpose", "legal_bases", "recipients", "retention"),
+    )
 
 
-def employees(as_of: AsOfOption = None, form: FormatOption = Format.TABLE, data: DataOption = None) -> None:
+def employees(
+    as_of: AsOfOption = None, as_csv: CsvOption = False, as_json: JsonOption = False, data: DataOption = None
+) -> None:
     """List employees, what they acknowledged, and whether they may see personal data now.
 
     Example: prooftrail employees
     """
+    form = form_of(as_csv, as_json)
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.employees(then or ledger.now(), as_of=then)
-    print_rows(form, found, ("employee_id", "role", "acknowledged", "has_access", "access_until", "offboarded_at"))
+    print_register(
+        form,
+        "employees",
+        Employee,
+        found,
+        ("employee_id", "role", "acknowledged", "has_access", "access_until", "offboarded_at"),
+    )
 
 
 def violations(
     role: RoleOption = Role.OPERATOR,
     actor_id: ActorOption = None,
-    form: FormatOption = Format.TABLE,
+    as_csv: CsvOption = False,
+    as_json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
     """List violations with their details. Only the officer may.
 
     Example: prooftrail violations --as officer
     """
+    form = form_of(as_csv, as_json)
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.violations(actor(role, actor_id))
-    print_rows(form, found, ("violation_id", "category", "employee", "details", "outcome"))
+    print_register(form, "violations", Violation, found, ("violation_id", "category", "employee", "details", "outcome"))
 
 
 def breaches(
     as_of: AsOfOption = None,
     show: Annotated[bool, typer.Option("--open", help="Open the texts: they may name people.")] = False,
-    form: FormatOption = Format.TABLE,
+    as_csv: CsvOption = False,
+    as_json: JsonOption = False,
     data: DataOption = None,
 ) -> None:
     """Print the breach register of GDPR Art. 33(5), with when the authority has to be told.
 
-    Example: prooftrail breaches --open --format csv > register.csv
+    Example: prooftrail breaches --open --csv > register.csv
     """
+    form = form_of(as_csv, as_json)
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.breaches(show=show, as_of=then)
-    print_rows(form, found, ("breach_id", "aware_at", "notice_due_at", "risk", "authority_notified_at", "closed_at"))
+    print_register(
+        form,
+        "breaches",
+        BreachRecord,
+        found,
+        ("breach_id", "aware_at", "notice_due_at", "risk", "authority_notified_at", "closed_at"),
+    )
 
 
 def record_of_consent(
@@ -117,7 +147,11 @@ def record_of_consent(
         if not adopted or not isinstance(adopted[-1], PolicyAdopted):
             raise PolicyMissing
         policy = parse_policy(adopted[-1].text)
-        Output(True).document(consent_record(known[consent_id], policy, receipt=receipt, ledger=ledger.origin))
+        found = known[consent_id]
+        named = {one.recipient_id: one for one in projections.recipients(as_of=then)}
+        recipient = None if found.recipient_id is None else named.get(found.recipient_id)
+        record = consent_record(found, policy, receipt=receipt, ledger=ledger.origin, recipient=recipient)
+        Output(True).document(record)
 
 
 def events_of_audit(subject: SubjectOption, as_of: AsOfOption = None, data: DataOption = None) -> None:

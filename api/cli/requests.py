@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,11 @@ import typer
 from api.answer_files import Written, write_answer, write_export
 from api.cli.options import DataOption, JsonOption, SubjectOption, identifier, moment, opened
 from api.cli.output import Output, path_text
+from api.cli.tables import AsOfOption, CsvOption, form_of, print_register
 from ledger.state.request import RequestStage
+from ledger.state.retention import Term
 from ledger.vocabulary import SubjectId
+from projections import Hold, OrderSummary, RequestState
 from projections.answer import answer as answer_of
 from projections.answer import portable
 
@@ -19,7 +23,6 @@ AnySubjectOption = Annotated[
     str | None, typer.Option("--subject", metavar="ID", help="Of this person only.", show_default=False)
 ]
 ToOption = Annotated[Path, typer.Option("--to", metavar="DIR", help="Where the files go; none is overwritten.")]
-AsOfOption = Annotated[str | None, typer.Option("--as-of", metavar="TIME", help="As it was known then, with zone.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,6 +39,7 @@ def requests(
     subject: AnySubjectOption = None,
     only_open: Annotated[bool, typer.Option("--open", help="Only those that are not answered.")] = False,
     as_of: AsOfOption = None,
+    as_csv: CsvOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,34 +49,33 @@ def requests(
 
     A request is opened with: prooftrail record, command receive-request; a phone call opens one like any letter.
     """
-    output = Output(as_json)
+    form = form_of(as_csv, as_json)
     subject_id = SubjectId(identifier(subject, "--subject")) if subject else None
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
-        now = ledger.now()
+        now = then or ledger.now()
         found = [
             one
             for one in projections.requests(subject_id, as_of=then)
             if not only_open or one.stage is RequestStage.OPEN
         ]
-    if as_json:
-        output.document({"at": now, "requests": found})
-        return
-    rows = [
-        (
-            one.request_id, one.kind, one.stage, f"{one.received_at:%Y-%m-%d}", f"{one.due_at:%Y-%m-%d}",
-            one.stage is RequestStage.OPEN and now > one.due_at,
-        )
-        for one in found
-    ]  # fmt: skip
-    output.table(("request", "asks for", "stage", "received", "due", "overdue"), rows)
+
+    def cells(one: RequestState) -> tuple[object, ...]:
+        overdue = one.stage is RequestStage.OPEN and now > one.due_at
+        return (
+            one.request_id, one.kind, one.stage, f"{one.received_at:%Y-%m-%d}", f"{one.due_at:%Y-%m-%d}", overdue,
+        )  # fmt: skip
+
+    columns = ("request", "asks for", "stage", "received", "due", "overdue")
+    print_register(form, "requests", RequestState, found, columns, cells, at=now)
 
 
 def holds(
     subject: AnySubjectOption = None,
     only_open: Annotated[bool, typer.Option("--open", help="Only those that stand.")] = False,
     as_of: AsOfOption = None,
+    as_csv: CsvOption = False,
     data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -80,58 +83,66 @@ def holds(
 
     Example: prooftrail holds --open
     """
-    output = Output(as_json)
+    form = form_of(as_csv, as_json)
     subject_id = SubjectId(identifier(subject, "--subject")) if subject else None
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.holds(subject_id, as_of=then, open_only=only_open)
-    if as_json:
-        output.document(found)
-        return
-    rows = [
-        (one.hold_id, one.subject_id, one.case_id, one.ground, f"{one.review_at:%Y-%m-%d}", one.released_at is not None)
-        for one in found
-    ]
-    output.table(("hold", "subject", "case", "ground", "review", "released"), rows)
+    print_register(
+        form, "holds", Hold, found, ("hold", "subject", "case", "ground", "owner", "review", "released"),
+        lambda one: (
+            one.hold_id, one.subject_id, one.case_id, one.ground, one.owner, f"{one.review_at:%Y-%m-%d}",
+            one.released_at is not None,
+        ),
+    )  # fmt: skip
 
 
-def quarantine(as_of: AsOfOption = None, data: DataOption = None, as_json: JsonOption = False) -> None:
+def quarantine(
+    as_of: AsOfOption = None, as_csv: CsvOption = False, data: DataOption = None, as_json: JsonOption = False
+) -> None:
     """List the orders that wait because their sender was not verified, or was never named by the client.
 
     Example: prooftrail quarantine --json
 
     Decide with: prooftrail record, command release-order or reject-order.
     """
-    output = Output(as_json)
+    form = form_of(as_csv, as_json)
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         projections.catch_up()
         found = projections.quarantine(as_of=then)
-    if as_json:
-        output.document(found)
-        return
-    rows = [(one.order_id, one.client_id, one.subject_id, f"{one.received_at:%Y-%m-%d %H:%M}") for one in found]
-    output.table(("order", "client", "subject", "received (UTC)"), rows)
+    print_register(
+        form, "orders", OrderSummary, found, ("order", "client", "subject", "received (UTC)"),
+        lambda one: (one.order_id, one.client_id, one.subject_id, f"{one.received_at:%Y-%m-%d %H:%M}"),
+    )  # fmt: skip
 
 
 def retention(
-    subject: SubjectOption, as_of: AsOfOption = None, data: DataOption = None, as_json: JsonOption = False
+    subject: SubjectOption,
+    as_of: AsOfOption = None,
+    as_csv: CsvOption = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say until when each class of a person's data is kept, and until when the law requires it.
 
     Example: prooftrail retention --subject ID
     """
-    output = Output(as_json)
+    form = form_of(as_csv, as_json)
     subject_id = SubjectId(identifier(subject, "--subject"))
     then = moment(as_of, "--as-of")
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
         found = projections.retention(subject_id, as_of=then)
-    if as_json:
-        output.document(found)
-        return
-    rows = [(one.retention_class, one.started_at, one.until, one.mandatory_until) for one in found]
-    output.table(("kept as", "runs from", "until", "by law until"), rows)
+    print_register(
+        form, "terms", Term, found, ("kept as", "runs from", "until", "by law until"),
+        lambda one: (one.retention_class, _day(one.started_at), _day(one.until), _day(one.mandatory_until)),
+        subject=subject_id,
+    )  # fmt: skip
+
+
+def _day(at: datetime | None) -> str:
+    return "" if at is None else f"{at:%Y-%m-%d}"
 
 
 def answer(
@@ -158,8 +169,9 @@ def export(subject: SubjectOption, to: ToOption, data: DataOption = None, as_jso
     """
     subject_id = SubjectId(identifier(subject, "--subject"))
     with opened(data) as (settings, ledger), settings.projections(ledger) as projections:
-        projections.catch_up()
-        written = write_export(lambda: portable(projections, subject_id), to)
+        # Both files are of one position: what is recorded meanwhile is in neither.
+        position = max(1, projections.catch_up())
+        written = write_export(lambda: portable(projections, subject_id, as_of=position), to)
     _print(Output(as_json), to, written)
 
 

@@ -35,7 +35,7 @@ def serve(
     Example: PROOFTRAIL_DSN=… prooftrail serve --workers 2 --host 0.0.0.0
 
     A token to call it with: prooftrail token --role officer --subject ID. It speaks plain HTTP: put TLS before it. What
-    is asked for is logged to standard output, one JSON object a line. SIGTERM finishes what was begun, and stops.
+    is asked for is logged to standard error, one JSON object a line. SIGTERM finishes what was begun, and stops.
     """
     import uvicorn
 
@@ -51,5 +51,5 @@ def serve(
     uvicorn.run(
         "api.http.main:app", factory=True, host=host, port=port, workers=workers, http=DeadlineProtocol, ws="none",
         lifespan="on", access_log=False, log_config=None, server_header=False, date_header=True,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=GRACE_S, proxy_headers=True,
     )  # fmt: skip

@@ -9,6 +9,7 @@ import typer
 from api.cli.options import DataOption, JsonOption
 from api.cli.output import Output, path_text
 from api.cli.policy import policy_text
+from api.http.access import make_access_log
 from api.settings import KEK_FILE, SIGNING_KEY_FILE, read_settings
 from ledger.commands import AdoptPolicy
 from ledger.events import SYSTEM
@@ -41,10 +42,10 @@ def init(
     Keep a copy of the two key files elsewhere: without kek the personal values cannot be read, without signing-key
     nothing can be recorded. The copy of kek is what makes a backup readable, so do not keep it with the backups.
 
-    With PROOFTRAIL_DSN the ledger lies on PostgreSQL, in the schema PROOFTRAIL_SCHEMA (default: records); keys and
-    guard stay in the directory. Run it on another host, with copies of the two key files, to record there too; run it
-    again after an update of the program, to bring the schema forward. PROOFTRAIL_OWNER_DSN is the login that may make
-    roles and schemas, when the application's may not.
+    With PROOFTRAIL_DSN the ledger lies on PostgreSQL, in the schema PROOFTRAIL_SCHEMA (default: records), and the log
+    of who reads it in the schema access; keys and guards stay in the directory. Run it on another host, with copies of
+    the key files, to record there too; run it again after an update of the program, to bring the schema forward.
+    PROOFTRAIL_OWNER_DSN is the login that may make roles and schemas, when the application's may not.
     """
     output = Output(as_json)
     settings = read_settings(data)
@@ -58,6 +59,9 @@ def init(
         adopted = ledger.size() == 0
         if adopted:
             ledger.record(AdoptPolicy(text=text), SYSTEM)
+    if settings.server is not None:
+        # Whoever serves may lack the right to make schemas; in files the log is made when it is first needed.
+        make_access_log(settings)
     if as_json:
         document = {"created": made, "data": path_text(settings.data), "origin": name, "key": verifier}
         output.document(document | {"policy": version if adopted else None})

@@ -1,29 +1,33 @@
-"""Registers on the command line: the same rows as a table, as CSV or as JSON.
+"""Registers on the command line: the same rows as a table for people, as CSV with --csv, as JSON with --json.
 
-CSV is RFC 4180 in UTF-8 and holds every field, as JSON does; a table shows those that fit.
+CSV is RFC 4180 in UTF-8 and holds every field, as JSON does, its header also when there are no rows; a table shows
+those that fit. What is a list or has parts of its own stands in one cell: words with "; " between them, else JSON.
 """
 
 from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, TypeVar
 
 import msgspec
 import typer
 
+from api.cli.failure import Usage
 from api.cli.output import Output
-from api.csv_text import write_rows
-from ledger.events import Withheld
+from api.csv_text import cell_text, plain, struct_rows, write_rows
 
 AsOfOption = Annotated[
     str | None, typer.Option("--as-of", metavar="TIME", help="What was known then, with zone (default: now).")
 ]
+CsvOption = Annotated[bool, typer.Option("--csv", help="Print CSV with every field, for spreadsheets.")]
+
+_Row = TypeVar("_Row", bound=msgspec.Struct)
 
 
-class Format(StrEnum):
+class Form(StrEnum):
     """How a register is printed."""
 
     TABLE = "table"
@@ -31,32 +35,40 @@ class Format(StrEnum):
     JSON = "json"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", metavar="WORD", help="table, csv or json.")]
+def form_of(as_csv: bool, as_json: bool) -> Form:
+    """Return the form that the options ask for. Raises Usage for both."""
+    if as_csv and as_json:
+        raise Usage("--csv and --json: one of them")
+    return Form.CSV if as_csv else Form.JSON if as_json else Form.TABLE
 
 
-def print_rows(form: Format, found: Sequence[msgspec.Struct], columns: Sequence[str]) -> None:
-    """Print rows: all fields as CSV or JSON, those of `columns` as a table."""
-    output = Output(form is Format.JSON)
-    rows = [{name: _plain(getattr(one, name)) for name in one.__struct_fields__} for one in found]
-    if form is Format.JSON:
-        output.document(rows)
-    elif form is Format.TABLE:
-        output.table(columns, [[_cell(row[name]) for name in columns] for row in rows])
-    elif found:
-        text = io.StringIO(newline="")
-        write_rows(text, found[0].__struct_fields__, ([_cell(value) for value in row.values()] for row in rows))
-        sys.stdout.buffer.write(text.getvalue().encode())
+def print_register(
+    form: Form,
+    name: str,
+    kind: type[_Row],
+    found: Sequence[_Row],
+    columns: Sequence[str],
+    cells: Callable[[_Row], Sequence[object]] | None = None,
+    **about: object,
+) -> None:
+    """Print rows: as JSON `{about..., name: [...]}`, as CSV all fields of `kind`, as a table `columns`.
+
+    `cells` returns what stands in the columns; without it they are the names of fields.
+    """
+    output = Output(form is Form.JSON)
+    if form is Form.JSON:
+        output.document({**about, name: [plain(one) for one in found]})
+    elif form is Form.CSV:
+        print_csv(kind, found)
+    elif cells is not None:
+        output.table(columns, map(cells, found))
+    else:
+        output.table(columns, [[cell_text(plain(getattr(one, column))) for column in columns] for one in found])
 
 
-def _plain(value: Any) -> Any:
-    return {"withheld": value.value} if isinstance(value, Withheld) else msgspec.to_builtins(value)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return "; ".join(map(_cell, value))
-    if isinstance(value, dict):
-        return f"<{value['withheld']}>" if "withheld" in value else " ".join(map(_cell, value.values()))
-    return str(value)
+def print_csv(kind: type[msgspec.Struct], found: Iterable[msgspec.Struct]) -> None:
+    """Print rows of one kind as CSV."""
+    text = io.StringIO(newline="")
+    write_rows(text, *struct_rows(kind, found))
+    sys.stdout.buffer.write(text.getvalue().encode())
+    sys.stdout.buffer.flush()

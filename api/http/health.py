@@ -55,7 +55,16 @@ def add_health(app: FastAPI, service: Service) -> None:
             return Response(found.encode(), found.status, found.headers)
         return Response(msgspec.json.encode(body), 200, {"Content-Type": JSON})
 
-    for path, endpoint in (("/health/live", live), ("/health/ready", ready), ("/health/ledger", state)):
+    async def metrics(_: Request) -> Response:
+        media_type, body = await asyncio.to_thread(service.metrics.render)
+        return Response(body, 200, {"Content-Type": media_type})
+
+    for path, endpoint in (
+        ("/metrics", metrics),
+        ("/health/live", live),
+        ("/health/ready", ready),
+        ("/health/ledger", state),
+    ):
         app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
 
 

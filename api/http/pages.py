@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from api.csv_text import struct_rows, write_rows
+from api.csv_text import cell_text, plain, struct_rows, write_rows
 from api.http.ask import Ask
 from api.http.operation import CSV, JSON, NDJSON, Reply
 from api.http.parameters import DEFAULT_PAGE, Cursor
@@ -27,9 +28,18 @@ def render(ask: Ask, reply: Reply) -> tuple[bytes, Reply]:
         lines = b"".join(_encode(item) + b"\n" for item in reply.items)
         return lines, msgspec.structs.replace(shown, media_type=NDJSON)
     text = io.StringIO(newline="")
-    header, rows = struct_rows(reply.items)
-    write_rows(text, header, rows)
+    write_rows(text, *_rows(ask, reply.items))
     return text.getvalue().encode(), msgspec.structs.replace(shown, media_type=CSV)
+
+
+def _rows(ask: Ask, items: Sequence[Any]) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
+    """Return header and rows; the header is there also when there are no rows."""
+    kind = ask.operation.result
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return struct_rows(kind, items)
+    found = [plain(item) for item in items]
+    header = list(found[0]) if found else []
+    return header, ([cell_text(row.get(name)) for name in header] for row in found)
 
 
 def _page(ask: Ask, reply: Reply) -> tuple[bytes, Reply]:

@@ -22,6 +22,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from api.http.asgi import has_body
 from api.http.problem import problem
 
 # llhttp has no bound of its own. Larger ones than these are seen in attacks only.
@@ -131,6 +132,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # No other protocol is spoken here (RFC 9110 section 7.8): the request is answered, and what follows is not.
+            self._deaf = True
             if self.cycle is not None:
                 self.cycle.keep_alive = False
         except httptools.HttpParserError:
@@ -174,6 +176,10 @@ class DeadlineProtocol(HttpToolsProtocol):
         if size > MAX_HEAD_BYTES or len(self.headers) > MAX_HEADERS:
             self._refuse_head()
             raise httptools.HttpParserCallbackError("the head is too large")
+        if self.parser.should_upgrade() and has_body({"headers": self.headers}):
+            # httptools does not read it: a command would arrive without its fields.
+            self._refuse(400, "malformed", "A body is sent without Upgrade: no other protocol is spoken.", "malformed")
+            raise httptools.HttpParserCallbackError("a body with an upgrade")
         super().on_headers_complete()
         if len(self.pipeline) > MAX_PIPELINED:
             self._refuse(400, "malformed", "Too many requests were sent ahead.", "too-large")
@@ -317,5 +323,6 @@ class DeadlineProtocol(HttpToolsProtocol):
         for name, value in [*self.server_state.default_headers, *headers, (b"connection", b"close")]:
             lines += [name, b": ", value, b"\r\n"]
         self.transport.write(b"".join([*lines, b"\r\n", body]))
+        # Whatever is still sent counts as a body that nobody wants, so that this answer can be read.
         self._in_body = True
         self.finish()

@@ -1,4 +1,4 @@
-"""The rings around the door, from outside in: the exchange and its log, security headers, then the limits."""
+"""The rings around the door, from outside in: what browsers are told, the exchange with its log, then the limits."""
 
 from __future__ import annotations
 
@@ -9,29 +9,39 @@ from fastapi import FastAPI
 
 from api.http.asgi import Scope
 from api.http.exchange import Exchanges
-from api.http.limits import AddressRate, BodyLimit, Concurrency, Deadline, Rate, RateLimits
+from api.http.limits import BodyLimit, Concurrency, Deadline
+from api.http.logs import log_request
 from api.http.operation import OPERATIONS
+from api.http.rates import AddressRate, Rate, RateLimits
+from api.http.security import Cors, SecurityHeaders
 from api.http.service import Service
+from api.http.tracing import TracedRequests
 
 # Whoever asks whether we are alive is never told to wait.
-EXEMPT: Final = ("/health/live", "/health/ready")
+EXEMPT: Final = ("/health/live", "/health/ready", "/metrics")
 # From one address, whoever is behind it: several callers may be.
 _BY_ADDRESS: Final = {"address": Rate(per_second=4_000, burst=8_000)}
 
 
 def add_rings(app: FastAPI, service: Service) -> None:
     """Put the rings around the application; the last one added is the outermost."""
+    settings = service.settings
     app.add_middleware(Concurrency, exempt=EXEMPT)
     app.add_middleware(BodyLimit, maximum=_most(service))
     app.add_middleware(Deadline)
     app.add_middleware(AddressRate, rates=RateLimits(_BY_ADDRESS), kind="address", exempt=EXEMPT)
-    app.add_middleware(Exchanges)
+    if settings.allowed_origins:
+        app.add_middleware(Cors, origins=settings.allowed_origins)
+    if service.traces is not None:
+        app.add_middleware(TracedRequests, traces=service.traces)
+    app.add_middleware(Exchanges, observers=[log_request, service.metrics.request])
+    app.add_middleware(SecurityHeaders)
 
 
 def _most(service: Service) -> Callable[[Scope], int]:
     """Return how long a body may be, by the operation that its address is of."""
     orders = service.settings.limits.order_bytes
     most = {one.path: one.body.max_bytes or orders for one in OPERATIONS.values() if one.body is not None}
-    # A path with an id in it: the longest that any of those takes.
+    # An address with an id in it: the longest that any of those takes.
     other = max((size for path, size in most.items() if "{" in path), default=0)
     return lambda scope: most.get(scope["path"], other)

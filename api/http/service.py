@@ -9,10 +9,12 @@ from typing import Final
 
 from api.http.access import open_access_log
 from api.http.identity import Caller, Identity, open_identity
-from api.http.limits import Rate, RateLimits
+from api.http.metrics import Metrics
 from api.http.operation import Operation, Shows
 from api.http.permissions import Permissions, read_permissions
-from api.http.problems import Problem
+from api.http.problems import PROBLEMS, REFUSALS, Problem
+from api.http.rates import Rate, RateLimits
+from api.http.tracing import Traces
 from api.http.verification import Verification
 from api.settings import Settings
 from ledger import Ledger
@@ -39,6 +41,8 @@ class Service:
         self.settings = settings
         self.permissions: Permissions = read_permissions(operations)
         self.rates = RateLimits(RATES)
+        self.metrics = Metrics(operations=operations, problems={*PROBLEMS, *REFUSALS})
+        self.traces = None if settings.otlp_endpoint is None else Traces.to(settings.otlp_endpoint)
         self.ledger: Ledger
         self.projections: Projections
         self.access: AccessLog
@@ -57,6 +61,7 @@ class Service:
             self.access = open_access_log(self.settings)
             opened.append(self.access)
             self.identity = open_identity(self.settings)
+            self._watch()
             self.projections.catch_up()
             self.projections.follow()
             self.verification = Verification(self.settings, self.ledger)
@@ -67,6 +72,15 @@ class Service:
             raise
         self.ready = True
 
+    def _watch(self) -> None:
+        steps = {} if self.traces is None else {"steps": self.traces.step}
+        self.metrics.watch("records", self.ledger, **steps)
+        self.metrics.watch("access", self.access.ledger, **steps)
+        self.metrics.gauge(
+            "projection_lag_entries", "Entries that the projections have not taken in yet.",
+            lambda: self.ledger.size() - self.projections.position(),
+        )  # fmt: skip
+
     def close(self) -> None:
         """Finish what was accepted, then close every file. The access log last: what is served must be in it."""
         self.ready = False
@@ -74,6 +88,8 @@ class Service:
         self.projections.close()
         self.ledger.close()
         self.access.close()
+        if self.traces is not None:
+            self.traces.close()
 
     async def aopen(self) -> None:
         """The same as `open`, beside the event loop."""

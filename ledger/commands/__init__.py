@@ -13,6 +13,7 @@ from ledger.commands.breach import (
     AssessBreach,
     CloseBreach,
     ConfirmBreach,
+    ExpireBreach,
     NotifyAuthority,
     NotifySubjects,
     SuspectBreach,
@@ -30,6 +31,7 @@ from ledger.commands.disclosure import (
 from ledger.commands.document import AcceptTerms, PresentDocument, PublishDocument
 from ledger.commands.employee import (
     AcknowledgeConfidentiality,
+    ExpireViolation,
     LapseAcknowledgement,
     OffboardEmployee,
     OnboardEmployee,
@@ -111,7 +113,9 @@ __all__ = [
     "EndRecipient",
     "EndRelationship",
     "ExecuteOrder",
+    "ExpireBreach",
     "ExpireRetention",
+    "ExpireViolation",
     "ExtendDeadline",
     "FailDisclosure",
     "FlagReading",

@@ -31,6 +31,7 @@ from ledger.events import (
 )
 from ledger.rule import rule
 from ledger.state.accuracy import address_notices, open_proposals, owed_addresses, proposals
+from ledger.state.merge import merges, others, person_tags
 from ledger.state.personal_data import Field, fields, personal_data
 from ledger.state.restriction import open_restrictions, restrictions
 from ledger.state.subject import registered, registration, scope
@@ -107,7 +108,12 @@ class ProposeCorrection(Command, frozen=True):
 
     def boundary(self) -> Boundary:
         subject_id = self.subject_id
-        return (*registration(subject_id), *personal_data(subject_id), *proposals(subject_id))
+        return (
+            *registration(subject_id),
+            *personal_data(subject_id),
+            *proposals(subject_id),
+            *merges(subject_id),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         subject = registered(past, self.subject_id)
@@ -137,9 +143,13 @@ class ProposeCorrection(Command, frozen=True):
             ground=RestrictionGround.ACCURACY_CONTESTED,
             channel=self.channel,
             fields=(self.field,),
+            together=others(past, self.subject_id),
         )
         tags = [subject_tag(self.subject_id), restriction_tag(restriction_id)]
-        return [Fact(proposed, tags, scope(subject, field.retention_class)), Fact(restricted, tags)]
+        return [
+            Fact(proposed, tags, scope(subject, field.retention_class)),
+            Fact(restricted, [*tags, *person_tags(past, self.subject_id)]),
+        ]
 
 
 @command
@@ -219,7 +229,11 @@ class RestrictProcessing(Command, frozen=True):
 
     def boundary(self) -> Boundary:
         tag = restriction_tag(self.restriction_id)
-        return (*registration(self.subject_id), selector(ProcessingRestricted, tags=[tag]))
+        return (
+            *registration(self.subject_id),
+            selector(ProcessingRestricted, tags=[tag]),
+            *merges(self.subject_id),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         registered(past, self.subject_id)
@@ -233,8 +247,9 @@ class RestrictProcessing(Command, frozen=True):
             ground=self.ground,
             channel=self.channel,
             fields=tuple(sorted(set(self.fields))),
+            together=others(past, self.subject_id),
         )
-        return [Fact(event, [subject_tag(self.subject_id), restriction_tag(self.restriction_id)])]
+        return [Fact(event, [*person_tags(past, self.subject_id), restriction_tag(self.restriction_id)])]
 
 
 @command
@@ -258,9 +273,13 @@ class LiftRestriction(Command, frozen=True):
         if ProposalId(self.restriction_id) in open_proposals(past):
             raise AccuracyContested(restriction=self.restriction_id)
         event = RestrictionLifted(
-            restriction_id=self.restriction_id, subject_id=self.subject_id, reason=self.reason, channel=self.channel
+            restriction_id=self.restriction_id,
+            subject_id=self.subject_id,
+            reason=self.reason,
+            channel=self.channel,
+            together=others(past, self.subject_id),
         )
-        return [Fact(event, [subject_tag(self.subject_id), restriction_tag(self.restriction_id)])]
+        return [Fact(event, [*person_tags(past, self.subject_id), restriction_tag(self.restriction_id)])]
 
 
 @command

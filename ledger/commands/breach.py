@@ -6,19 +6,24 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import BreachExists, BreachState, BreachUnknown, Invalid, PolicyMissing, RoleMissing
+from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
+from ledger.errors import BreachExists, BreachState, BreachUnknown, Invalid, PolicyMissing, RetentionRuns, RoleMissing
 from ledger.events import (
     AuthorityNotified,
     BreachAssessed,
     BreachClosed,
     BreachConfirmed,
     BreachSuspected,
+    Event,
+    KeyDestroyed,
+    PersonalDataErased,
+    RetentionExpired,
     SubjectsNotified,
 )
 from ledger.keys import KeyScope
 from ledger.rule import rule
 from ledger.state.breach import Breach, aware_of, breach, breach_steps
+from ledger.state.case_file import case_expiry, case_scope
 from ledger.state.policy import policies, policy_needed
 from ledger.vocabulary import (
     BreachId,
@@ -26,10 +31,7 @@ from ledger.vocabulary import (
     BreachRisk,
     Channel,
     Reference,
-    RetentionClass,
     Role,
-    SubjectId,
-    SubjectRole,
     Word,
     breach_tag,
 )
@@ -68,6 +70,13 @@ DOCUMENTED = rule(
     promise="Its facts, effects and remedial action are recorded, whether or not anybody has to be told",
     source="GDPR Art. 33(5)",
     refusals=(BreachState, BreachUnknown, RoleMissing, Invalid),
+)
+BREACH_EXPIRES = rule(
+    "breach-texts-expire",
+    clause="erasure",
+    promise="What is written about a breach is erased by itself when the limitation period since its close is over",
+    source="GDPR Art. 5(1)(e), 33(5)",
+    refusals=(RetentionRuns, BreachUnknown, PolicyMissing),
 )
 
 
@@ -268,6 +277,31 @@ class CloseBreach(Command, frozen=True):
             raise Invalid("exemption", "is for people at high risk who were not told, and only there")
 
 
+@command
+class ExpireBreach(Command, frozen=True):
+    """Destroy the key of a closed breach whose retention period is over. The clock asks for it."""
+
+    NAME: ClassVar[str] = "expire-breach"
+    RECORDS = (RetentionExpired, KeyDestroyed, PersonalDataErased)
+    RULES = (BREACH_EXPIRES,)
+    breach_id: BreachId
+
+    @classmethod
+    def decided(cls, event: Event) -> bool:
+        return getattr(event, "breach_id") is not None  # noqa: B009
+
+    def boundary(self) -> Boundary:
+        return (selector(tags=[breach_tag(self.breach_id)]), *policies())
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        closed = next((one for one in past.all if isinstance(one.event, BreachClosed)), None)
+        if closed is None:
+            raise BreachUnknown(breach=self.breach_id)
+        return case_expiry(
+            past, context, self.breach_id, closed_at=closed.recorded_at, policy=policy_needed(past), breach=True
+        )
+
+
 def _by_officer(context: Context) -> None:
     if context.actor.role is not Role.OFFICER:
         raise RoleMissing(needed="officer")
@@ -275,4 +309,4 @@ def _by_officer(context: Context) -> None:
 
 def _scope(breach_id: BreachId) -> KeyScope:
     # A key of its own: what is written about a breach is about many people, or nobody.
-    return KeyScope(SubjectId(breach_id), SubjectRole.CONTROLLER, RetentionClass.CONTRACT)
+    return case_scope(breach_id)

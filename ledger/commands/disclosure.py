@@ -30,6 +30,7 @@ from ledger.errors import (
     RecipientMismatch,
     RecipientUnknown,
     Refused,
+    Restricted,
     ScopeMissing,
     StatuteUnknown,
     SubjectUnknown,
@@ -50,11 +51,12 @@ from ledger.events import (
 )
 from ledger.policy import Policy
 from ledger.rule import rule
-from ledger.state.consent import consents, permission, still_permits
+from ledger.state.consent import consents, permissions, still_permits
 from ledger.state.disclosure import Disclosure, Stage, disclosure, steps
 from ledger.state.personal_data import personal_data, usable
 from ledger.state.policy import policies, policy
 from ledger.state.recipient import recipient_in_force, registrations
+from ledger.state.restriction import restricted, restrictions
 from ledger.state.source import revocations, revoked
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
@@ -146,6 +148,13 @@ RECIPIENT_KNOWN = rule(
     source="Principles, clause 12",
     refusals=(RecipientUnknown, RecipientExpired, RecipientEndedAlready),
 )
+NOT_UNDER_RESTRICTION = rule(
+    "restricted-data-is-not-disclosed",
+    clause="8-9",
+    promise="By a permission from before a restriction nothing is disclosed; law and claims it does not bind",
+    source="GDPR Art. 18(2)",
+    refusals=(Restricted,),
+)
 NOTICES = rule(
     "recipients-are-notified",
     clause="6",
@@ -214,7 +223,15 @@ class AuthorizeDisclosure(Command, frozen=True):
     NAME: ClassVar[str] = "authorize-disclosure"
     RECORDS = (DisclosureAuthorized,)
     KEEPS = (DisclosureRefused,)
-    RULES = (LIVE_CONSENT, BY_LAW, LEAST_BY_LAW, RECIPIENT_KNOWN, EXACTLY_AUTHORIZED, STEPS_IN_ORDER)
+    RULES = (
+        LIVE_CONSENT,
+        BY_LAW,
+        LEAST_BY_LAW,
+        NOT_UNDER_RESTRICTION,
+        RECIPIENT_KNOWN,
+        EXACTLY_AUTHORIZED,
+        STEPS_IN_ORDER,
+    )
     disclosure_id: DisclosureId
     subject_id: SubjectId
     token_sha256: Sha256Hex
@@ -227,6 +244,7 @@ class AuthorizeDisclosure(Command, frozen=True):
             *consents(self.subject_id),
             *registrations(self.recipient_id),
             *personal_data(self.subject_id),
+            *restrictions(self.subject_id),
             *revocations(),
             *policies(),
         )
@@ -244,7 +262,7 @@ class AuthorizeDisclosure(Command, frozen=True):
                 raise Invalid("recipient_id", "is needed once a policy is adopted: say who it is authorized for")
             if self.recipient_id != found.request.recipient_id:
                 raise RecipientMismatch(disclosure=self.disclosure_id)
-        consent_id = _basis_now(found, past, context)
+        consent_id = _basis_now(found, past, context, narrowed or found.request.fields)
         if rules is not None:
             _recipient_now(found, past, context)
             _within_law(found, narrowed or found.request.fields, rules)
@@ -287,7 +305,15 @@ class TransmitDisclosure(Command, frozen=True):
     NAME: ClassVar[str] = "transmit-disclosure"
     RECORDS = (DisclosureTransmitted,)
     KEEPS = (DisclosureVoided,)
-    RULES = (TOKEN_ONCE, EXACTLY_AUTHORIZED, WITHDRAWAL_VOIDS, RECIPIENT_KNOWN, HELD, STEPS_IN_ORDER)
+    RULES = (
+        TOKEN_ONCE,
+        EXACTLY_AUTHORIZED,
+        WITHDRAWAL_VOIDS,
+        NOT_UNDER_RESTRICTION,
+        RECIPIENT_KNOWN,
+        HELD,
+        STEPS_IN_ORDER,
+    )
     disclosure_id: DisclosureId
     subject_id: SubjectId
     recipient_id: RecipientId
@@ -300,6 +326,7 @@ class TransmitDisclosure(Command, frozen=True):
             *consents(self.subject_id),
             *registrations(self.recipient_id),
             *personal_data(self.subject_id),
+            *restrictions(self.subject_id),
             *revocations(),
             *policies(),
         )
@@ -320,7 +347,7 @@ class TransmitDisclosure(Command, frozen=True):
             refusal = TokenExpired(disclosure=self.disclosure_id, expires_at=_moment(authorization.expires_at))
             raise KeptRefusal(refusal, _stopped(found, past, refusal))
         # A withdrawal since the authorization stands before this in the log: it voids the token.
-        consent_id = _basis_now(found, past, context)
+        consent_id = _basis_now(found, past, context, self.fields)
         if policy(past) is not None:
             _recipient_now(found, past, context)
             _held_now(found, past, self.fields)
@@ -415,33 +442,40 @@ class NotifyRecipient(Command, frozen=True):
         return [Fact(event, [subject_tag(self.subject_id), recipient_tag(self.recipient_id)])]
 
 
-def _basis_now(found: Disclosure, past: Past, context: Context) -> ConsentId | None:
-    """Return the consent that permits the disclosure now, None when law requires it. Raises KeptRefusal."""
-    request = found.request
+def _basis_now(found: Disclosure, past: Past, context: Context, fields: Sequence[Word]) -> ConsentId | None:
+    """Return the consent that permits the disclosure of `fields` now, None when law requires it. Raises KeptRefusal."""
+    request, authorization = found.request, found.authorization
     if request.basis is LegalBasis.LEGAL_OBLIGATION:
         # By law: a consent can neither veto nor permit it; the officer answers for it (clause 6).
         if found.stage is Stage.REQUESTED and context.actor.role is not Role.OFFICER:
             raise ApproverMissing(disclosure=request.disclosure_id)
         return None
-    consent = permission(
+    permitting = permissions(
         past,
         request.subject_id,
         recipient_id=request.recipient_id,
         purpose=request.purpose,
         fields=request.fields,
     )
+    refusal: Refused
     # A withdrawal voids the authorization that rested on it, also when consent was given anew since (clause 6).
-    voided = found.authorization is not None and not still_permits(
-        past, found.authorization.consent_id, request.subject_id
-    )
-    if consent is not None and not voided:
-        return consent.consent_id
-    refusal: Refused = ConsentMissing(
-        subject=request.subject_id,
-        recipient=request.recipient_id,
-        purpose=request.purpose,
-        fields=", ".join(request.fields),
-    )
+    if authorization is not None and not still_permits(past, authorization.consent_id, request.subject_id):
+        permitting = []
+    if not permitting:
+        refusal = ConsentMissing(
+            subject=request.subject_id,
+            recipient=request.recipient_id,
+            purpose=request.purpose,
+            fields=", ".join(request.fields),
+        )
+        raise KeptRefusal(refusal, _stopped(found, past, refusal))
+    if authorization is not None:
+        permitting = [consent for consent in permitting if consent.consent_id == authorization.consent_id]
+    for consent in permitting:
+        bound = restricted(past, request.subject_id, fields, purpose=request.purpose, consents=[consent])
+        if bound is None:
+            return consent.consent_id
+    refusal = Restricted(subject=request.subject_id)
     raise KeptRefusal(refusal, _stopped(found, past, refusal))
 
 

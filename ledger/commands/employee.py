@@ -16,6 +16,7 @@ from ledger.errors import (
     EmployeeUnknown,
     Invalid,
     PolicyMissing,
+    RetentionRuns,
     RoleMissing,
     ViolationExists,
     ViolationUnknown,
@@ -25,11 +26,16 @@ from ledger.events import (
     ConfidentialityAcknowledged,
     EmployeeOffboarded,
     EmployeeOnboarded,
+    Event,
+    KeyDestroyed,
+    PersonalDataErased,
+    RetentionExpired,
     ViolationReported,
     ViolationResolved,
 )
 from ledger.keys import KeyScope
 from ledger.rule import rule
+from ledger.state.case_file import case_expiry, case_scope
 from ledger.state.document import published, versions
 from ledger.state.employee import STAFF, acknowledged, current_until, employment, onboarded
 from ledger.state.policy import policies, policy_needed
@@ -38,11 +44,8 @@ from ledger.vocabulary import (
     DocumentKind,
     Language,
     Reference,
-    RetentionClass,
     Role,
     Sha256Hex,
-    SubjectId,
-    SubjectRole,
     ViolationId,
     Word,
     employee_tag,
@@ -83,6 +86,13 @@ VIOLATIONS_SEALED = rule(
     promise="Who violated the principles, and how, is sealed in the record, and resolved by the officer only",
     source="GDPR Art. 5(1)(f), 38(5)",
     refusals=(RoleMissing, ViolationExists, ViolationUnknown, Invalid),
+)
+VIOLATIONS_EXPIRE = rule(
+    "violation-texts-expire",
+    clause="erasure",
+    promise="What is written about a violation is erased by itself when the limitation period since its end is over",
+    source="GDPR Art. 5(1)(e)",
+    refusals=(RetentionRuns, ViolationUnknown, PolicyMissing),
 )
 
 
@@ -238,6 +248,31 @@ class ResolveViolation(Command, frozen=True):
         return [Fact(event, [violation_tag(self.violation_id)], _scope(self.violation_id))]
 
 
+@command
+class ExpireViolation(Command, frozen=True):
+    """Destroy the key of a resolved violation whose retention period is over. The clock asks for it."""
+
+    NAME: ClassVar[str] = "expire-violation"
+    RECORDS = (RetentionExpired, KeyDestroyed, PersonalDataErased)
+    RULES = (VIOLATIONS_EXPIRE,)
+    violation_id: ViolationId
+
+    @classmethod
+    def decided(cls, event: Event) -> bool:
+        return getattr(event, "violation_id") is not None  # noqa: B009
+
+    def boundary(self) -> Boundary:
+        return (selector(tags=[violation_tag(self.violation_id)]), *policies())
+
+    def decide(self, past: Past, context: Context) -> Sequence[Fact]:
+        resolved = next((one for one in past.all if isinstance(one.event, ViolationResolved)), None)
+        if resolved is None:
+            raise ViolationUnknown(violation=self.violation_id)
+        return case_expiry(
+            past, context, self.violation_id, closed_at=resolved.recorded_at, policy=policy_needed(past), breach=False
+        )
+
+
 def _by_management(context: Context) -> None:
     if context.actor.role not in (Role.OFFICER, Role.OPERATOR):
         raise RoleMissing(needed="officer or operator")
@@ -254,4 +289,4 @@ def _violation(violation_id: ViolationId) -> Boundary:
 
 def _scope(violation_id: ViolationId) -> KeyScope:
     # A key of its own: it is destroyed with the violation's retention, whoever it is about.
-    return KeyScope(SubjectId(violation_id), SubjectRole.CONTROLLER, RetentionClass.CONTRACT)
+    return case_scope(violation_id)

@@ -7,6 +7,7 @@ at the next start if it was interrupted. Entries stay: they never held personal 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
@@ -14,9 +15,9 @@ from ledger.errors import ErasureUndecided, Invalid, KeptByLaw, SubjectUnknown, 
 from ledger.events import ClassDecision, ErasureDecided, ErasureDeferred, KeyDestroyed, PersonalDataErased
 from ledger.rule import rule
 from ledger.state.erasure import destruction, open_decisions
-from ledger.state.hold import hold_on, open_holds
-from ledger.state.policy import policies
-from ledger.state.retention import check_not_kept_by_law, everything
+from ledger.state.hold import hold_on, holds_over
+from ledger.state.policy import policies, policy
+from ledger.state.retention import check_not_kept_by_law, everything, longest
 from ledger.state.subject import registered
 from ledger.vocabulary import ErasureOutcome, HoldId, RetentionClass, SubjectId, Word, subject_tag
 
@@ -76,13 +77,25 @@ class DecideErasure(Command, frozen=True):
             # GDPR Art. 12(4), 17(3): what is kept is kept for a reason that can be told, and not for ever.
             if (decision.outcome is ErasureOutcome.KEPT) != (decision.until is not None):
                 raise Invalid("decisions", "says until when what is kept is kept, and only there")
-            if decision.until is not None and decision.until <= context.now:
-                raise Invalid("decisions", "keeps until a moment that is past")
+            if decision.until is not None:
+                self._check_until(decision, decision.until, past, context)
         erased = [d.retention_class for d in self.decisions if d.outcome is ErasureOutcome.ERASED]
         check_not_kept_by_law(past, self.subject_id, erased, context.now)
         return [
             Fact(ErasureDecided(subject_id=self.subject_id, decisions=self.decisions), [subject_tag(self.subject_id)])
         ]
+
+    def _check_until(self, decision: ClassDecision, until: datetime, past: Past, context: Context) -> None:
+        """Raise Invalid unless what is kept is kept from now on, and no longer than a period that starts now lasts."""
+        if until <= context.now:
+            raise Invalid("decisions", f"keeps {decision.retention_class} until a moment that is past")
+        rules = policy(past)
+        latest = None if rules is None else longest(decision.retention_class, rules, context.now)
+        if latest is not None and until > latest:
+            raise Invalid(
+                "decisions",
+                f"keeps {decision.retention_class} longer than its period: until {latest:%Y-%m-%d} at the latest",
+            )
 
 
 @command
@@ -110,7 +123,7 @@ class DestroyKeys(Command, frozen=True):
                 raise ErasureUndecided(subject=self.subject_id, retention_class=retention_class)
         # An order may have been booked since it was decided.
         check_not_kept_by_law(past, self.subject_id, self.retention_classes, context.now)
-        holds = open_holds(past, self.subject_id)
+        holds = holds_over(past, self.subject_id)
         held = {name: hold_id for name in sorted(set(self.retention_classes)) if (hold_id := hold_on(holds, name))}
         if held:
             raise self._deferred(held)

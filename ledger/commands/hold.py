@@ -19,7 +19,8 @@ from ledger.events import (
 from ledger.policy import Policy
 from ledger.rule import rule
 from ledger.state.erasure import deferred, destruction, expiry, open_decisions
-from ledger.state.hold import hold_on, open_holds
+from ledger.state.hold import hold_on, holds_over, open_holds
+from ledger.state.merge import person_tags
 from ledger.state.policy import policies, policy_needed
 from ledger.state.retention import everything, expired, terms
 from ledger.state.subject import registered
@@ -35,7 +36,6 @@ from ledger.vocabulary import (
     Word,
     case_tag,
     hold_tag,
-    subject_tag,
 )
 
 HOLD_IS_OWNED = rule(
@@ -62,8 +62,9 @@ class _Hold(Command, frozen=True):
     def boundary(self) -> Boundary:
         return (*everything(self.subject_id), *policies())
 
-    def tags(self, case_id: CaseId) -> list[Tag]:
-        return [subject_tag(self.subject_id), hold_tag(self.hold_id), case_tag(case_id)]
+    def tags(self, past: Past, case_id: CaseId) -> list[Tag]:
+        # A hold on one record of a person defers the erasure of the others too.
+        return [*person_tags(past, self.subject_id), hold_tag(self.hold_id), case_tag(case_id)]
 
     def opened(self, past: Past, context: Context) -> LegalHoldPlaced:
         _allowed(context)
@@ -101,7 +102,7 @@ class PlaceHold(_Hold, frozen=True):
             review_at=self.review_at,
             retention_classes=tuple(sorted(set(self.retention_classes))),
         )
-        return [Fact(event, self.tags(self.case_id))]
+        return [Fact(event, self.tags(past, self.case_id))]
 
 
 @command
@@ -117,7 +118,7 @@ class ReviewHold(_Hold, frozen=True):
         placed = self.opened(past, context)
         _check_review(self.review_at, policy_needed(past), context)
         event = LegalHoldReviewed(hold_id=self.hold_id, subject_id=self.subject_id, review_at=self.review_at)
-        return [Fact(event, self.tags(placed.case_id))]
+        return [Fact(event, self.tags(past, placed.case_id))]
 
 
 @command
@@ -132,8 +133,8 @@ class ReleaseHold(_Hold, frozen=True):
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         placed = self.opened(past, context)
         event = LegalHoldReleased(hold_id=self.hold_id, subject_id=self.subject_id, reason=self.reason)
-        facts = [Fact(event, self.tags(placed.case_id))]
-        others = open_holds(past, self.subject_id)
+        facts = [Fact(event, self.tags(past, placed.case_id))]
+        others = holds_over(past, self.subject_id)
         del others[self.hold_id]
         policy = policy_needed(past)
         over = expired(past, self.subject_id, policy, context.now)

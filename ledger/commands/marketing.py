@@ -26,8 +26,10 @@ from ledger.errors import (
     OfferNotReserved,
     PartnerCapReached,
     PartnerNotFewer,
+    PersonRefused,
     ProcessorRole,
     Refused,
+    Restricted,
     SourceSuspended,
 )
 from ledger.events import (
@@ -36,6 +38,7 @@ from ledger.events import (
     MarketingConsentGiven,
     MarketingConsentWithdrawn,
     MarketingObjected,
+    OfferRefusal,
     OfferReserved,
     OfferSent,
     OfferSuppressed,
@@ -43,6 +46,7 @@ from ledger.events import (
 )
 from ledger.rule import rule
 from ledger.state.marketing import Standing, What, campaigns, contact, planned, standing_of, verdict
+from ledger.state.merge import merges, others, person_tags
 from ledger.state.policy import policies, policy_needed
 from ledger.state.source import revocations, revoked
 from ledger.state.subject import registered, registration, scope
@@ -66,6 +70,13 @@ from ledger.vocabulary import (
     subject_tag,
 )
 
+NEVER_WIDENS = rule(
+    "merge-stops-offers",
+    clause="0",
+    promise="While records are merged, offers that the person refused on one of them go to none of them",
+    source="GDPR Art. 5(1)(a), 7(3), 21(3)",
+    refusals=(PersonRefused,),
+)
 BASIS = rule(
     "offers-rest-on-a-basis",
     clause="7",
@@ -107,6 +118,13 @@ RESERVED_FIRST = rule(
     promise="An offer is sent once, and only what was reserved, checked again when it is sent",
     source="Principles, clause 7",
     refusals=(OfferExists, OfferNotReserved),
+)
+NOT_UNDER_RESTRICTION = rule(
+    "no-offers-under-restriction",
+    clause="8-9",
+    promise="While the use of their address is restricted a person gets no offers, unless they agreed to them since",
+    source="GDPR Art. 18(2)",
+    refusals=(Restricted,),
 )
 EASY = rule(
     "opting-out-is-easy",
@@ -171,7 +189,11 @@ class GiveMarketingConsent(Command, frozen=True):
     channel: Channel
 
     def boundary(self) -> Boundary:
-        return (*registration(self.subject_id), selector(tags=[consent_tag(self.consent_id)]))
+        return (
+            *registration(self.subject_id),
+            selector(tags=[consent_tag(self.consent_id)]),
+            *merges(self.subject_id),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         registered(past, self.subject_id)
@@ -187,8 +209,9 @@ class GiveMarketingConsent(Command, frozen=True):
             text_sha256=self.text_sha256,
             language=self.language,
             channel=self.channel,
+            together=others(past, self.subject_id),
         )
-        return [Fact(event, [subject_tag(self.subject_id), consent_tag(self.consent_id)])]
+        return [Fact(event, [*person_tags(past, self.subject_id), consent_tag(self.consent_id)])]
 
 
 @command
@@ -207,16 +230,21 @@ class WithdrawMarketingConsent(Command, frozen=True):
         return contact(self.subject_id)
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
-        if self.consent_id not in standing_of(past, self.subject_id).consents:
+        standing, together = standing_of(past, self.subject_id), others(past, self.subject_id)
+        if self.consent_id not in standing.consents:
             raise MarketingConsentUnknown(subject=self.subject_id, consent=self.consent_id)
         _received(self.received_at, context)
+        kind, channels = standing.left_by(self.consent_id)
+        refused = OfferRefusal(subject_id=self.subject_id, kind=kind, channels=channels)
         event = MarketingConsentWithdrawn(
             consent_id=self.consent_id,
             subject_id=self.subject_id,
             channel=self.channel,
             received_at=self.received_at,
+            together=together,
+            refused=refused if together and channels else None,
         )
-        return [Fact(event, [subject_tag(self.subject_id), consent_tag(self.consent_id)])]
+        return [Fact(event, [*person_tags(past, self.subject_id), consent_tag(self.consent_id)])]
 
 
 @command
@@ -253,8 +281,9 @@ class ObjectToMarketing(Command, frozen=True):
             channel=self.channel,
             received_at=self.received_at,
             digests=sorted(digests) or None,
+            together=others(past, self.subject_id),
         )
-        tags = [subject_tag(self.subject_id), SUPPRESSION_TAG]
+        tags = [*person_tags(past, self.subject_id), SUPPRESSION_TAG]
         return [Fact(event, tags, scope(subject, RetentionClass.SUPPRESSION))]
 
 
@@ -295,6 +324,16 @@ class PlanCampaign(Command, frozen=True):
 
 
 class _Offer(Command, frozen=True):
+    RULES = (
+        BASIS,
+        OBJECTION,
+        INFREQUENT,
+        NEVER_PROCESSED,
+        NEVER_WIDENS,
+        NOT_UNDER_RESTRICTION,
+        LAWFUL_ADDRESS,
+        RESERVED_FIRST,
+    )
     campaign_id: CampaignId
     subject_id: SubjectId
 
@@ -305,14 +344,14 @@ class _Offer(Command, frozen=True):
         """Return on what the offer rests. Raises KeptRefusal."""
         registered(past, self.subject_id)
         digests = {digest for recorded in past.all for digest in context.addresses.of(recorded)}
-        others = {who for digest in digests for who in context.addresses.objectors(digest)} - {self.subject_id}
+        objectors = {who for digest in digests for who in context.addresses.objectors(digest)} - {self.subject_id}
         found = verdict(
             standing,
             campaign,
             policy_needed(past),
             context.now,
             revoked=revoked(past),
-            suppressed=bool(others),
+            suppressed=bool(objectors),
         )
         if isinstance(found, OfferBasis):
             return found
@@ -336,7 +375,16 @@ class ReserveOffer(_Offer, frozen=True):
     NAME: ClassVar[str] = "reserve-offer"
     RECORDS = (OfferReserved,)
     KEEPS = (OfferSuppressed,)
-    RULES = (BASIS, OBJECTION, INFREQUENT, NEVER_PROCESSED, LAWFUL_ADDRESS, RESERVED_FIRST)
+    RULES = (
+        BASIS,
+        OBJECTION,
+        INFREQUENT,
+        NEVER_PROCESSED,
+        NEVER_WIDENS,
+        NOT_UNDER_RESTRICTION,
+        LAWFUL_ADDRESS,
+        RESERVED_FIRST,
+    )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         campaign, standing = planned(past, self.campaign_id), standing_of(past, self.subject_id)
@@ -360,7 +408,16 @@ class SendOffer(_Offer, frozen=True):
     NAME: ClassVar[str] = "send-offer"
     RECORDS = (OfferSent,)
     KEEPS = (OfferSuppressed,)
-    RULES = (BASIS, OBJECTION, INFREQUENT, NEVER_PROCESSED, LAWFUL_ADDRESS, RESERVED_FIRST)
+    RULES = (
+        BASIS,
+        OBJECTION,
+        INFREQUENT,
+        NEVER_PROCESSED,
+        NEVER_WIDENS,
+        NOT_UNDER_RESTRICTION,
+        LAWFUL_ADDRESS,
+        RESERVED_FIRST,
+    )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         campaign, standing = planned(past, self.campaign_id), standing_of(past, self.subject_id)

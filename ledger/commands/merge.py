@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
 from ledger.errors import SubjectErased, SubjectsNotApart, SubjectsNotMerged, SubjectUnknown
@@ -15,15 +15,18 @@ from ledger.events import (
     SubjectsUnmerged,
 )
 from ledger.rule import rule
+from ledger.state.hold import holds_over
+from ledger.state.marketing import standing_of
 from ledger.state.merge import merges, person_tags, stances, together
+from ledger.state.restriction import binding
 from ledger.state.subject import registered
 from ledger.vocabulary import SubjectId, Word, subject_tag
 
 NEVER_WIDENS = rule(
     "merge-never-widens-permission",
     clause="0",
-    promise="While records are merged, what the person withdrew on one of them is withdrawn on all",
-    source="GDPR Art. 5(1)(a), 7(3)",
+    promise="While records are merged, what was withdrawn, refused, restricted or held on one holds for all of them",
+    source="GDPR Art. 5(1)(a), 7(3), 18, 21(3)",
     refusals=(SubjectUnknown,),
 )
 APART_BEFORE = rule(
@@ -69,8 +72,9 @@ class MergeSubjects(Command, frozen=True):
         apart = _alone(past, self.merged_id) and _standing(past, self.subject_id) is None
         if self.subject_id == self.merged_id or not apart:
             raise SubjectsNotApart(subject=self.merged_id)
-        members = together(_of(past, self.subject_id), self.subject_id) | {self.merged_id}
-        kept, brought = (stances(_of(past, one), one) for one in (self.subject_id, self.merged_id))
+        sides = [_Side(one, _of(past, one)) for one in (self.subject_id, self.merged_id)]
+        members = together(sides[0].past, self.subject_id) | {self.merged_id}
+        kept, brought = (stances(one.past, one.id) for one in sides)
         event = SubjectsMerged(
             subject_id=self.subject_id,
             merged_id=self.merged_id,
@@ -78,6 +82,9 @@ class MergeSubjects(Command, frozen=True):
             ground=self.ground,
             live=kept.live | brought.live,
             withdrawn=tuple(sorted(kept.withdrawn | brought.withdrawn, key=repr)),
+            offers_refused=tuple(no for one in sides for no in standing_of(one.past, one.id).refusals(one.id)),
+            restrictions=tuple(no for one in sides for no in binding(one.past, one.id)),
+            holds=tuple(hold for one in sides for hold in holds_over(one.past, one.id).values()),
         )
         return [Fact(event, [subject_tag(one) for one in sorted(members)])]
 
@@ -100,8 +107,20 @@ class UnmergeSubjects(Command, frozen=True):
         standing = _standing(past, self.merged_id)
         if standing is None or standing.subject_id != self.subject_id:
             raise SubjectsNotMerged(subject=self.subject_id, merged=self.merged_id)
-        event = SubjectsUnmerged(subject_id=self.subject_id, merged_id=self.merged_id, ground=self.ground)
+        event = SubjectsUnmerged(
+            subject_id=self.subject_id,
+            merged_id=self.merged_id,
+            ground=self.ground,
+            members=tuple(sorted(together(past, self.merged_id))),
+        )
         return [Fact(event, person_tags(past, self.merged_id))]
+
+
+class _Side(NamedTuple):
+    """One of two records, and what it sees."""
+
+    id: SubjectId
+    past: Past
 
 
 def _standing(past: Past, merged_id: SubjectId) -> SubjectsMerged | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
 from ledger.errors import (
@@ -15,6 +15,8 @@ from ledger.errors import (
     OrderExists,
     OrderState,
     OrderUnknown,
+    Refused,
+    Restricted,
     SubjectUnknown,
     TransactionExists,
     UseNotNamed,
@@ -41,6 +43,7 @@ from ledger.state.document import in_force, publications
 from ledger.state.mandate import mandate_of, mandates, names_people
 from ledger.state.order import Order, Standing, history, order
 from ledger.state.policy import policies, policy
+from ledger.state.restriction import restricted, restrictions
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
     TERMS_NOT_STATED,
@@ -131,6 +134,16 @@ NAMED_USE = rule(
     source="Principles, clause 11; GDPR Art. 5(1)(b)",
     refusals=(UseNotNamed,),
 )
+NOT_UNDER_RESTRICTION = rule(
+    "restricted-orders-are-for-proof",
+    clause="8-9",
+    promise="While a person's data is restricted their orders are used for proof (of claims) and for nothing else",
+    source="GDPR Art. 18(2)",
+    refusals=(Restricted, OrderUnknown),
+)
+
+# What a restriction names that is of the orders of a person only.
+_ORDERS: Final = Word("order")
 
 
 @command
@@ -271,21 +284,29 @@ class RejectOrder(_Decision, frozen=True):
 
 @command
 class UseOrder(_Decision, frozen=True):
-    """Ask to use a recorded order: for proof, to reproduce it, or for what else the policy of its day names."""
+    """Ask to use a recorded order of a person: for proof, to reproduce it, or for what else the policy names."""
 
     NAME: ClassVar[str] = "use-order"
     RECORDS = (OrderUsed,)
     KEEPS = (OrderUseDenied,)
-    RULES = (NAMED_USE,)
+    RULES = (NAMED_USE, NOT_UNDER_RESTRICTION)
+    subject_id: SubjectId
     use: Word
 
     def boundary(self) -> Boundary:
-        return (*history(self.order_id), *policies())
+        return (*history(self.order_id), *restrictions(self.subject_id), *policies())
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         found = order(past, self.order_id)
         recorded = found.recorded
-        if self.use in _uses_of_day(past, found):
+        if recorded.subject_id != self.subject_id:
+            raise OrderUnknown(order=self.order_id)
+        refusal: Refused | None = None
+        if self.use not in _uses_of_day(past, found):
+            refusal = UseNotNamed(order=self.order_id, use=self.use)
+        elif self.use != Word(OrderUse.PROOF) and restricted(past, self.subject_id, (_ORDERS,)) is not None:
+            refusal = Restricted(subject=self.subject_id)
+        if refusal is None:
             used = OrderUsed(
                 order_id=self.order_id,
                 client_id=recorded.client_id,
@@ -293,7 +314,6 @@ class UseOrder(_Decision, frozen=True):
                 use=self.use,
             )
             return [Fact(used, _tags(found))]
-        refusal = UseNotNamed(order=self.order_id, use=self.use)
         denied = OrderUseDenied(
             order_id=self.order_id,
             client_id=recorded.client_id,

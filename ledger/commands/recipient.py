@@ -16,12 +16,15 @@ from ledger.errors import (
     RecipientExists,
     RecipientExpired,
     RecipientUnknown,
+    Restricted,
     TransferBasisMissing,
 )
 from ledger.events import DataSentToProcessor, RecipientEnded, RecipientRegistered, TransmissionDenied
 from ledger.rule import rule
+from ledger.state.consent import consents, permissions
 from ledger.state.policy import policies, policy_needed
 from ledger.state.recipient import ended, recipient, recipient_in_force, registrations
+from ledger.state.restriction import restricted, restrictions
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
     Country,
@@ -73,6 +76,13 @@ ONLY_PROCESSORS = rule(
     promise="Without law or permission data goes to processors under contract only",
     source="Principles, clause 6; GDPR Art. 4(10), 28",
     refusals=(NoProcessor,),
+)
+NOT_UNDER_RESTRICTION = rule(
+    "restricted-data-is-not-sent",
+    clause="8-9",
+    promise="Restricted data goes to no processor, but for claims, or with a consent to this very use given since",
+    source="GDPR Art. 18(2), 28(3)",
+    refusals=(Restricted,),
 )
 
 
@@ -157,14 +167,20 @@ class SendToProcessor(Command, frozen=True):
     NAME: ClassVar[str] = "send-to-processor"
     RECORDS = (DataSentToProcessor,)
     KEEPS = (TransmissionDenied,)
-    RULES = (RECIPIENT_IN_FORCE, ONLY_PROCESSORS)
+    RULES = (RECIPIENT_IN_FORCE, ONLY_PROCESSORS, NOT_UNDER_RESTRICTION)
     subject_id: SubjectId
     recipient_id: RecipientId
     purpose: Purpose
     fields: tuple[Word, ...]
 
     def boundary(self) -> Boundary:
-        return (*registration(self.subject_id), *registrations(self.recipient_id), *policies())
+        return (
+            *registration(self.subject_id),
+            *registrations(self.recipient_id),
+            *consents(self.subject_id),
+            *restrictions(self.subject_id),
+            *policies(),
+        )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         registered(past, self.subject_id)
@@ -176,7 +192,8 @@ class SendToProcessor(Command, frozen=True):
             rules = recipients.get(found.category)
             if rules is None or not rules.processor:
                 raise NoProcessor(recipient=self.recipient_id)
-        except (RecipientUnknown, RecipientExpired, RecipientEndedAlready, NoProcessor) as refusal:
+            self._check_restriction(past)
+        except (RecipientUnknown, RecipientExpired, RecipientEndedAlready, NoProcessor, Restricted) as refusal:
             raise KeptRefusal(refusal, self._denied(refusal.code)) from None
         if rules.standing:
             raise Invalid("recipient_id", "holds a standing disclosure: its registration says so, once, with dates")
@@ -187,6 +204,11 @@ class SendToProcessor(Command, frozen=True):
             fields=tuple(sorted(set(self.fields))),
         )
         return [Fact(event, self._tags())]
+
+    def _check_restriction(self, past: Past) -> None:
+        given = permissions(past, self.subject_id, recipient_id=None, purpose=self.purpose, fields=self.fields)
+        if restricted(past, self.subject_id, self.fields, purpose=self.purpose, consents=given) is not None:
+            raise Restricted(subject=self.subject_id)
 
     def _denied(self, reason: str) -> Fact:
         event = TransmissionDenied(

@@ -30,6 +30,7 @@ from ledger.events import (
     DeadlineMissed,
     Event,
     IdentityVerified,
+    MarketingObjected,
     PersonalDataErased,
     ProcessingRestricted,
     RequestForwarded,
@@ -120,7 +121,7 @@ _PROOFS: Final[Mapping[RequestKind, tuple[type[Event], ...]]] = {
     RequestKind.RECTIFICATION: (DataCorrected, StatementAttached),
     RequestKind.ERASURE: (PersonalDataErased,),
     RequestKind.RESTRICTION: (ProcessingRestricted,),
-    RequestKind.OBJECTION: (ProcessingRestricted, PersonalDataErased),
+    RequestKind.OBJECTION: (ProcessingRestricted, PersonalDataErased, MarketingObjected),
 }
 _PROVING: Final = tuple({kind for kinds in _PROOFS.values() for kind in kinds})
 
@@ -391,7 +392,11 @@ def _proof(past: Past, found: Request) -> int:
     proving = [
         recorded
         for recorded in past.all
-        if recorded.index > found.index and isinstance(recorded.event, _PROOFS[received.kind])
+        if recorded.index > found.index
+        and isinstance(recorded.event, _PROOFS[received.kind])
+        # Another record of the person may carry this one's tag: what was done there answers nothing here.
+        and getattr(recorded.event, "subject_id", None) == received.subject_id
+        and _to_what_was_objected(recorded.event, received)
     ]
     if received.kind in (RequestKind.ACCESS, RequestKind.PORTABILITY):
         proving = [
@@ -408,6 +413,11 @@ def _proof(past: Past, found: Request) -> int:
     if not proving or not set(received.fields) <= done:
         raise NotFulfilled(request=received.request_id, asked=received.kind)
     return proving[-1].index
+
+
+def _to_what_was_objected(event: Event, received: RequestReceived) -> bool:
+    """Whether an objection to offers answers the request: only one to offers, or to nothing in particular."""
+    return not isinstance(event, MarketingObjected) or received.purpose is None or received.purpose in _OFFERS
 
 
 def _tags(received: RequestReceived) -> list[Tag]:

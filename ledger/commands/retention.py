@@ -18,9 +18,9 @@ from ledger.events import (
 )
 from ledger.rule import rule
 from ledger.state.erasure import deferred, destruction, expiry
-from ledger.state.hold import hold_on, open_holds
+from ledger.state.hold import hold_on, holds_over
 from ledger.state.policy import policies, policy_needed
-from ledger.state.restriction import KEEPING, open_restrictions
+from ledger.state.restriction import KEEPING, binding
 from ledger.state.retention import everything, expired
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import RetentionClass, SubjectId, Word, subject_tag
@@ -110,10 +110,10 @@ class ExpireRetention(Command, frozen=True):
         over = expired(past, self.subject_id, policy_needed(past), context.now).get(self.retention_class)
         if over is None:
             raise RetentionRuns(subject=self.subject_id, retention_class=self.retention_class)
-        for restriction_id, restricted in open_restrictions(past, self.subject_id).items():
-            if restricted.ground in KEEPING:
-                raise KeptByRestriction(restriction=restriction_id, retention_class=self.retention_class)
-        hold_id = hold_on(open_holds(past, self.subject_id), self.retention_class)
+        for restriction in binding(past, self.subject_id):
+            if restriction.ground in KEEPING:
+                raise KeptByRestriction(restriction=restriction.restriction_id, retention_class=self.retention_class)
+        hold_id = hold_on(holds_over(past, self.subject_id), self.retention_class)
         if hold_id is not None:
             refusal = UnderHold(hold=hold_id, retention_class=self.retention_class)
             if self.retention_class in deferred(past):

@@ -40,6 +40,7 @@ from ledger.events import (
 )
 from ledger.rule import rule
 from ledger.state.activity import FIELD_NEEDS_ACTIVITY, check_activities
+from ledger.state.marketing import contact, standing_of
 from ledger.state.policy import policies, policy_needed
 from ledger.state.source import batch, batches, guarantees, lack, revocations, revoked, source
 from ledger.state.subject import registered, registration, scope
@@ -259,7 +260,7 @@ class ImportRecord(Command, frozen=True):
             *registration(self.subject_id),
             *batches(self.batch_id),
             *revocations(),
-            selector(MarketingObjected, tags=[subject_tag(self.subject_id)]),
+            *contact(self.subject_id),
             *policies(),
         )
 
@@ -306,7 +307,8 @@ class ImportRecord(Command, frozen=True):
 
     def _check_suppression(self, past: Past, context: Context) -> None:
         refusal: Refused | None = None
-        if past.last(MarketingObjected) is not None:
+        standing = standing_of(past, self.subject_id)
+        if standing.objected or standing.objected_elsewhere():
             refusal = ObjectionStands(subject=self.subject_id)
         for kind in IdentifierKind:
             value = self.values.get(kind)

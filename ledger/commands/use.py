@@ -15,15 +15,18 @@ from ledger.errors import (
     PolicyMissing,
     PurposeNotAssessed,
     Refused,
+    Restricted,
     RoleMissing,
     SubjectUnknown,
 )
 from ledger.events import DataUsed, PurposeChangeAssessed, UseDenied
 from ledger.policy import Policy
 from ledger.rule import rule
+from ledger.state.consent import consents, permissions
 from ledger.state.employee import STAFF, check_access, employment
 from ledger.state.personal_data import personal_data, reasons
 from ledger.state.policy import policies, policy_needed
+from ledger.state.restriction import restricted, restrictions
 from ledger.state.subject import registered, registration
 from ledger.state.use import assessments, compatible
 from ledger.vocabulary import (
@@ -62,6 +65,13 @@ NO_ACCESS_UNACKNOWLEDGED = rule(
     source="GDPR Art. 29, 32(4)",
     refusals=(AcknowledgementMissing, EmployeeUnknown),
 )
+NOT_UNDER_RESTRICTION = rule(
+    "restricted-data-is-not-used",
+    clause="8-9",
+    promise="Restricted data is kept and not used, but for claims, or with a consent to this very use given since",
+    source="GDPR Art. 18(2)",
+    refusals=(Restricted,),
+)
 OFFICER_ASSESSES = rule(
     "officer-assesses-purpose-changes",
     clause="1-2",
@@ -78,7 +88,7 @@ class UseData(Command, frozen=True):
     NAME: ClassVar[str] = "use-data"
     RECORDS = (DataUsed,)
     KEEPS = (UseDenied,)
-    RULES = (USE_IS_ALLOWED, PURPOSE_STAYS, NO_ACCESS_UNACKNOWLEDGED)
+    RULES = (USE_IS_ALLOWED, PURPOSE_STAYS, NOT_UNDER_RESTRICTION, NO_ACCESS_UNACKNOWLEDGED)
     subject_id: SubjectId
     purpose: Purpose
     fields: tuple[Word, ...]
@@ -91,6 +101,8 @@ class UseData(Command, frozen=True):
             *registration(self.subject_id),
             *personal_data(self.subject_id),
             *assessments(self.purpose),
+            *consents(self.subject_id),
+            *restrictions(self.subject_id),
             *policies(),
             *asked_by,
         )
@@ -127,6 +139,9 @@ class UseData(Command, frozen=True):
                 raise FieldUnknown(subject=self.subject_id, field=field)
             if not compatible(past, field, self.purpose, held[field]):
                 raise PurposeNotAssessed(field=field, purpose=self.purpose)
+            given = permissions(past, self.subject_id, recipient_id=None, purpose=self.purpose, fields=(field,))
+            if restricted(past, self.subject_id, (field,), purpose=self.purpose, consents=given) is not None:
+                raise Restricted(subject=self.subject_id)
 
     def _denied(self, refusal: Refused, policy: Policy) -> Fact:
         event = UseDenied(

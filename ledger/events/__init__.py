@@ -95,7 +95,16 @@ from ledger.events.source import (
     SourceRegistered,
     SubjectInformed,
 )
-from ledger.events.subject import IdentifierLinked, Stance, SubjectRegistered, SubjectsMerged, SubjectsUnmerged
+from ledger.events.subject import (
+    IdentifierLinked,
+    OfferRefusal,
+    OpenHold,
+    OpenRestriction,
+    Stance,
+    SubjectRegistered,
+    SubjectsMerged,
+    SubjectsUnmerged,
+)
 from ledger.events.use import DataUsed, PurposeChangeAssessed, UseDenied
 
 __all__ = [
@@ -159,9 +168,12 @@ __all__ = [
     "MarketingConsentGiven",
     "MarketingConsentWithdrawn",
     "MarketingObjected",
+    "OfferRefusal",
     "OfferReserved",
     "OfferSent",
     "OfferSuppressed",
+    "OpenHold",
+    "OpenRestriction",
     "OrderAmended",
     "OrderCancelled",
     "OrderConfirmed",

@@ -67,7 +67,7 @@ class StatementAttached(Event, frozen=True):
 
 @event
 class ProcessingRestricted(Event, frozen=True):
-    """GDPR Art. 18: of `fields`, or of everything when none is named."""
+    """GDPR Art. 18: of `fields`, or of everything when none is named; of the person's other records then too."""
 
     TOPIC: ClassVar[str] = "processing-restricted"
     restriction_id: RestrictionId
@@ -75,6 +75,7 @@ class ProcessingRestricted(Event, frozen=True):
     ground: RestrictionGround
     channel: Channel
     fields: tuple[Word, ...] = ()
+    together: tuple[SubjectId, ...] = ()
 
 
 @event
@@ -86,6 +87,7 @@ class RestrictionLifted(Event, frozen=True):
     subject_id: SubjectId
     reason: Word
     channel: Channel
+    together: tuple[SubjectId, ...] = ()
 
 
 @event

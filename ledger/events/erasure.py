@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from ledger.events.event import Count, Event, event
-from ledger.vocabulary import ErasureOutcome, KeyId, RetentionClass, SubjectId, Word
+from ledger.vocabulary import BreachId, ErasureOutcome, KeyId, RetentionClass, SubjectId, ViolationId, Word
 
 
 class ClassDecision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +37,8 @@ class KeyDestroyed(Event, frozen=True):
     subject_id: SubjectId
     key_id: KeyId
     retention_class: RetentionClass
+    breach_id: BreachId | None = None  # whose texts they were, where they were no subject's
+    violation_id: ViolationId | None = None
 
 
 @event
@@ -45,3 +47,5 @@ class PersonalDataErased(Event, frozen=True):
     subject_id: SubjectId
     retention_classes: tuple[RetentionClass, ...]
     keys: Count
+    breach_id: BreachId | None = None  # whose texts they were, where they were no subject's
+    violation_id: ViolationId | None = None

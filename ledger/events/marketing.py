@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from ledger.events.event import Event, Personal, event
+from ledger.events.subject import OfferRefusal
 from ledger.vocabulary import (
     CampaignId,
     Channel,
@@ -43,7 +44,10 @@ class SaleRecorded(Event, frozen=True):
 
 @event
 class MarketingConsentGiven(Event, frozen=True):
-    """Prior opt-in: own offers and partner offers are purposes of their own, and each channel is named."""
+    """Prior opt-in: own offers and partner offers are purposes of their own, and each channel is named.
+
+    `together` are the other records of the same person then: it is heard there too.
+    """
 
     TOPIC: ClassVar[str] = "marketing-consent-given"
     consent_id: ConsentId
@@ -53,15 +57,20 @@ class MarketingConsentGiven(Event, frozen=True):
     text_sha256: Sha256Hex
     language: Language
     channel: Channel
+    together: tuple[SubjectId, ...] = ()
 
 
 @event
 class MarketingConsentWithdrawn(Event, frozen=True):
+    """`refused` is what nothing else permits any more, for the other records of the same person then (`together`)."""
+
     TOPIC: ClassVar[str] = "marketing-consent-withdrawn"
     consent_id: ConsentId
     subject_id: SubjectId
     channel: Channel
     received_at: datetime
+    together: tuple[SubjectId, ...] = ()
+    refused: OfferRefusal | None = None
 
 
 @event
@@ -69,7 +78,8 @@ class MarketingObjected(Event, frozen=True):
     """GDPR Art. 21(2): no offers from `received_at` on, whatever was agreed to before.
 
     `digests` are keyed digests of the addresses known then: sealed, so that nothing derived from an address stands in
-    an entry, and under a key of their own, so that they outlive the addresses.
+    an entry, and under a key of their own, so that they outlive the addresses. `together` are the other records of the
+    same person then: it holds for them too.
     """
 
     TOPIC: ClassVar[str] = "marketing-objected"
@@ -78,6 +88,7 @@ class MarketingObjected(Event, frozen=True):
     channel: Channel
     received_at: datetime
     digests: Personal[list[str]] = None
+    together: tuple[SubjectId, ...] = ()
 
 
 @event

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from ledger.events.event import Event, event
-from ledger.vocabulary import HoldId, RetentionClass, SubjectId, Word
+from ledger.vocabulary import BreachId, HoldId, RetentionClass, SubjectId, ViolationId, Word
 
 
 @event
@@ -34,6 +34,8 @@ class RetentionExpired(Event, frozen=True):
     retention_class: RetentionClass
     started_at: datetime
     until: datetime
+    breach_id: BreachId | None = None  # whose texts they were, where they were no subject's
+    violation_id: ViolationId | None = None
 
 
 @event

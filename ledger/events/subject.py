@@ -9,11 +9,16 @@ import msgspec
 
 from ledger.events.event import SEALED, Event, Personal, event
 from ledger.vocabulary import (
+    Channel,
     ClientId,
     ConsentId,
+    HoldId,
     IdentifierKind,
+    OfferKind,
     Purpose,
     RecipientId,
+    RestrictionGround,
+    RestrictionId,
     RetentionClass,
     SubjectId,
     SubjectRole,
@@ -46,9 +51,37 @@ class Stance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     recipient_id: RecipientId | None
 
 
+class OfferRefusal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a record said no to: these offers by these channels."""
+
+    subject_id: SubjectId
+    kind: OfferKind
+    channels: tuple[Channel, ...]
+
+
+class OpenRestriction(msgspec.Struct, frozen=True, kw_only=True):
+    """A restriction in force on a record; no field named: of everything."""
+
+    restriction_id: RestrictionId
+    subject_id: SubjectId
+    ground: RestrictionGround
+    fields: tuple[Word, ...]
+
+
+class OpenHold(msgspec.Struct, frozen=True, kw_only=True):
+    """A legal hold that stands on a record; no class named: on all."""
+
+    hold_id: HoldId
+    subject_id: SubjectId
+    retention_classes: tuple[RetentionClass, ...]
+
+
 @event
 class SubjectsMerged(Event, frozen=True):
-    """Two records are of one person. Nothing moves: each keeps its history, `members` are all that are together now."""
+    """Two records are of one person. Nothing moves: each keeps its history, `members` are all that are together now.
+
+    The rest is what any of them says, so that it holds for all: the most restrictive state wins.
+    """
 
     TOPIC: ClassVar[str] = "subjects-merged"
     subject_id: SubjectId
@@ -56,7 +89,10 @@ class SubjectsMerged(Event, frozen=True):
     members: tuple[SubjectId, ...]
     ground: Word
     live: Mapping[ConsentId, Stance]  # what any of them consents to, so that a later withdrawal is understood
-    withdrawn: tuple[Stance, ...]  # what any of them withdrew: the most restrictive state wins
+    withdrawn: tuple[Stance, ...]  # what any of them withdrew
+    offers_refused: tuple[OfferRefusal, ...] = ()
+    restrictions: tuple[OpenRestriction, ...] = ()
+    holds: tuple[OpenHold, ...] = ()
 
 
 @event
@@ -67,3 +103,4 @@ class SubjectsUnmerged(Event, frozen=True):
     subject_id: SubjectId
     merged_id: SubjectId
     ground: Word
+    members: tuple[SubjectId, ...] = ()  # all that were together until now

@@ -11,7 +11,7 @@ from ledger.vocabulary import ConsentId, Purpose, RecipientId, SubjectId, Word, 
 
 
 def consents(subject_id: SubjectId) -> Boundary:
-    """The boundary of `live_consents` and `permission`."""
+    """The boundary of `live_consents` and `permissions`."""
     return (selector(ConsentGiven, ConsentWithdrawn, SubjectsMerged, SubjectsUnmerged, tags=[subject_tag(subject_id)]),)
 
 
@@ -32,17 +32,19 @@ def still_permits(past: Past, consent_id: ConsentId | None, subject_id: SubjectI
     return consent_id is not None and consent_id in live_consents(past, subject_id)
 
 
-def permission(
-    past: Past, subject_id: SubjectId, *, recipient_id: RecipientId, purpose: Purpose, fields: Collection[Word]
-) -> ConsentGiven | None:
-    """Return a live consent for exactly this recipient and purpose that names every one of `fields`, or None.
+def permissions(
+    past: Past, subject_id: SubjectId, *, recipient_id: RecipientId | None, purpose: Purpose, fields: Collection[Word]
+) -> list[ConsentGiven]:
+    """Return the live consents for exactly this recipient (None: the company itself) and purpose, oldest first.
 
-    While records are merged, what the person withdrew on another of them withdraws it here.
+    Each names every one of `fields`. While records are merged, what the person withdrew on another of them withdraws it
+    here.
     """
     for no in stances(past, subject_id).withdrawn:
         if no.subject_id != subject_id and (no.recipient_id, no.purpose) == (recipient_id, purpose):
-            return None
-    for consent in live_consents(past, subject_id).values():
-        if (consent.recipient_id, consent.purpose) == (recipient_id, purpose) and set(fields) <= set(consent.fields):
-            return consent
-    return None
+            return []
+    return [
+        consent
+        for consent in live_consents(past, subject_id).values()
+        if (consent.recipient_id, consent.purpose) == (recipient_id, purpose) and set(fields) <= set(consent.fields)
+    ]

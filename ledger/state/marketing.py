@@ -25,13 +25,18 @@ from ledger.events import (
     MarketingConsentGiven,
     MarketingConsentWithdrawn,
     MarketingObjected,
+    OfferRefusal,
     OfferReserved,
     OfferSent,
     OfferSuppressed,
     PersonalDataCollected,
+    ProcessingRestricted,
+    RestrictionLifted,
     SaleRecorded,
     SubjectInformed,
     SubjectRegistered,
+    SubjectsMerged,
+    SubjectsUnmerged,
 )
 from ledger.policy import Policy
 from ledger.vocabulary import (
@@ -71,10 +76,19 @@ class What(StrEnum):
     OTHER_SOURCE = "other-source"
     INFORMED = "informed"
     ERASED = "erased"
+    RESTRICTED = "restricted"
+    LIFTED = "lifted"
+    REFUSED = "refused"  # by another record of the same person
+    AGREED = "agreed"  # there
+    CARRIED = "carried"  # was refused there before the two were merged
+    PARTED = "parted"
 
 
 class Step(NamedTuple):
-    """One fact about a person: `key` is what it is about, `kind` own or partner, `more` what else it says."""
+    """One fact about a person: `key` is what it is about, `kind` own or partner, `more` what else it says.
+
+    What another record of the same person says has that record as `key`; no kind means both, no channels in `more` all.
+    """
 
     what: str
     key: str = ""
@@ -98,11 +112,61 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     DataCorrected,
     SubjectInformed,
     KeyDestroyed,
+    ProcessingRestricted,
+    RestrictionLifted,
+    SubjectsMerged,
+    SubjectsUnmerged,
 )
 
+# All that can be refused: own and partner offers by each channel.
+_EVERYTHING: Final = tuple((kind, channel) for kind in OfferKind for channel in Channel)
 
-def steps(event: Event) -> Iterator[Step]:
-    """Yield what an event says of its subject."""
+
+def steps(event: Event) -> Iterator[tuple[SubjectId, Step]]:
+    """Yield what an event says, and of whom: a yes or no is heard on every record of the person (clause 0)."""
+    match event:
+        case SubjectsMerged():
+            yield from _merged(event)
+        case SubjectsUnmerged():
+            for who in event.members or (event.subject_id, event.merged_id):
+                yield who, Step(What.PARTED, "" if who == event.merged_id else event.merged_id)
+        case _:
+            subject_id: SubjectId = getattr(event, "subject_id")  # noqa: B009
+            for step in _own_steps(event):
+                yield subject_id, step
+            heard = _heard(event)
+            if heard is not None:
+                for who in getattr(event, "together"):  # noqa: B009
+                    yield who, heard
+
+
+def _heard(event: Event) -> Step | None:
+    """Return what an event says to the other records of its subject."""
+    match event:
+        case MarketingObjected():
+            return Step(What.REFUSED, event.subject_id)
+        case MarketingConsentGiven():
+            return Step(What.AGREED, event.subject_id, event.kind, ",".join(event.channels))
+        case MarketingConsentWithdrawn(refused=OfferRefusal() as refused):
+            return Step(What.REFUSED, event.subject_id, refused.kind, ",".join(refused.channels))
+        case ProcessingRestricted():
+            return Step(What.RESTRICTED, event.restriction_id, event.subject_id, ",".join(event.fields))
+        case RestrictionLifted():
+            return Step(What.LIFTED, event.restriction_id)
+    return None
+
+
+def _merged(event: SubjectsMerged) -> Iterator[tuple[SubjectId, Step]]:
+    for who in event.members:
+        for no in event.offers_refused:
+            if no.subject_id != who:
+                yield who, Step(What.CARRIED, no.subject_id, no.kind, ",".join(no.channels))
+        for one in event.restrictions:
+            if one.subject_id != who:
+                yield who, Step(What.RESTRICTED, one.restriction_id, one.subject_id, ",".join(one.fields))
+
+
+def _own_steps(event: Event) -> Iterator[Step]:
     match event:
         case SubjectRegistered():
             yield Step(What.REGISTERED, event.role)
@@ -137,6 +201,10 @@ def steps(event: Event) -> Iterator[Step]:
             yield Step(What.INFORMED)
         case KeyDestroyed():
             yield Step(What.ERASED, event.retention_class)
+        case ProcessingRestricted():
+            yield Step(What.RESTRICTED, event.restriction_id, "", ",".join(event.fields))
+        case RestrictionLifted():
+            yield Step(What.LIFTED, event.restriction_id)
 
 
 class Standing:
@@ -147,14 +215,18 @@ class Standing:
         self.person_type = PersonType.NATURAL
         self.sale = False
         self.objected = False
-        self.consents: dict[str, tuple[str, str]] = {}  # consent → own or partner, channels
+        self.consents: dict[str, tuple[str, str, int]] = {}  # consent → own or partner, channels, the step it came at
         self.offers: dict[str, tuple[str, str, datetime]] = {}  # campaign → own or partner, reserved or sent, since
         self.addresses: dict[str, tuple[str, str]] = {}  # field → retention class, through which guarantee
         self.notice_owed = False
+        self.restrictions: dict[str, tuple[str, str, int]] = {}  # restriction → another record, fields, its step
+        self.refused: dict[tuple[str, str, str], int] = {}  # another record or "", kind, channel → the step it came at
+        self._steps = 0
 
     def fold(self, step: tuple[str, ...], at: datetime | str) -> None:
         """Take in one Step, or a row of its four values, in the order of the log. `at` is when it was recorded."""
         what, key, kind, more = step
+        self._steps += 1
         if what == What.ADDRESS:
             retention_class, _, through = more.partition(" ")
             self.addresses[key] = (retention_class, through)
@@ -164,13 +236,15 @@ class Standing:
             self.role = key
         elif what == What.CONSENT:
             # Who agrees anew after an objection wants these offers again, and no others.
-            self.consents[key] = (kind, more)
+            self.consents[key] = (kind, more, self._steps)
+            self._allow("", kind, more)
         elif what == What.WITHDRAWN:
-            self.consents.pop(key, None)
+            self._withdraw(key)
         elif what == What.OBJECTED:
             # GDPR Art. 21(3): it stops everything at once, what was agreed to before too.
             self.objected, self.sale = True, False
             self.consents.clear()
+            self._refuse("", "", "")
         elif what == What.SUPPRESSED:
             self.offers.pop(key, None)
         elif what == What.CLASSIFIED:
@@ -181,10 +255,85 @@ class Standing:
             self.notice_owed = what == What.OTHER_SOURCE
         elif what == What.ERASED:
             self.addresses = {name: held for name, held in self.addresses.items() if held[0] != key}
+        elif what == What.RESTRICTED:
+            # One that is known already is carried by a merge with a third record.
+            self.restrictions.setdefault(key, (kind, more, self._steps))
+        elif what == What.LIFTED:
+            self.restrictions.pop(key, None)
+        elif what in (What.REFUSED, What.CARRIED):
+            self._refuse(key, kind, more, again=what == What.REFUSED)
+        elif what == What.AGREED:
+            self._allow(key, kind, more)
+        elif what == What.PARTED:
+            self._part(key)
 
-    def agreed(self, kind: OfferKind, channel: Channel) -> bool:
-        """Whether a live consent names this kind of offers and this channel."""
-        return any(k == kind and channel in channels.split(",") for k, channels in self.consents.values())
+    def agreed(self, kind: OfferKind, channel: Channel, *, since: int = 0) -> bool:
+        """Whether a live consent, given after a step, names this kind of offers and this channel."""
+        return any(
+            k == kind and at > since and channel in channels.split(",") for k, channels, at in self.consents.values()
+        )
+
+    def restricted(self, kind: OfferKind, channel: Channel) -> bool:
+        """Whether a restriction forbids to write to the person: GDPR Art. 18(2), but for a consent given since."""
+        address = ADDRESS_OF.get(channel, "")
+        return any(
+            (not fields or address in fields.split(",")) and not self.agreed(kind, channel, since=at)
+            for _, fields, at in self.restrictions.values()
+        )
+
+    def refuses(self, kind: OfferKind, channel: Channel) -> bool:
+        """Whether the person withdrew such offers on this record, and did not agree to them since."""
+        return ("", kind, channel) in self.refused
+
+    def refused_elsewhere(self, kind: OfferKind, channel: Channel) -> bool:
+        """Whether another record of the person says no to such offers, and this one did not agree to them since."""
+        return any(
+            who and (k, c) == (kind, channel) and not self.agreed(kind, channel, since=at)
+            for (who, k, c), at in self.refused.items()
+        )
+
+    def objected_elsewhere(self) -> bool:
+        """Whether another record of the person says no to every offer there is."""
+        others = {who for who, _, _ in self.refused if who}
+        return any(all((who, *offers) in self.refused for offers in _EVERYTHING) for who in others)
+
+    def refusals(self, subject_id: SubjectId) -> Iterator[OfferRefusal]:
+        """Yield what this record, of that subject, and the others of the person said no to."""
+        found: dict[tuple[str, str], list[Channel]] = {}
+        for who, kind, channel in self.refused:
+            found.setdefault((who or subject_id, kind), []).append(Channel(channel))
+        for (who, kind), channels in sorted(found.items()):
+            yield OfferRefusal(subject_id=SubjectId(who), kind=OfferKind(kind), channels=tuple(sorted(channels)))
+
+    def left_by(self, consent_id: str) -> tuple[OfferKind, tuple[Channel, ...]]:
+        """Return what only this consent permits: its withdrawal refuses it."""
+        kind, channels, _ = self.consents[consent_id]
+        others = [m.split(",") for name, (k, m, _) in self.consents.items() if name != consent_id and k == kind]
+        return OfferKind(kind), tuple(Channel(c) for c in channels.split(",") if not any(c in m for m in others))
+
+    def _withdraw(self, consent_id: str) -> None:
+        if consent_id in self.consents:
+            kind, channels = self.left_by(consent_id)
+            del self.consents[consent_id]
+            if channels:
+                self._refuse("", kind, ",".join(channels))
+
+    def _refuse(self, who: str, kind: str, channels: str, *, again: bool = True) -> None:
+        for k, c in _EVERYTHING:
+            if kind in ("", k) and (not channels or c in channels.split(",")):
+                # What was agreed to since stays so when the same no is only carried along.
+                at = self._steps if again else self.refused.get((who, k, c), self._steps)
+                self.refused[who, k, c] = at
+
+    def _allow(self, who: str, kind: str, channels: str) -> None:
+        for channel in channels.split(","):
+            self.refused.pop((who, kind, channel), None)
+
+    def _part(self, who: str) -> None:
+        """Forget what a record said that is not of this person, or what all others did when this one left."""
+        stays = (lambda other: not other) if not who else (lambda other: other != who)
+        self.refused = {key: at for key, at in self.refused.items() if stays(key[0])}
+        self.restrictions = {name: one for name, one in self.restrictions.items() if stays(one[0])}
 
     def in_window(self, kind: OfferKind, since: datetime, *, besides: CampaignId) -> int:
         """Count the offers since a moment: partner offers from their reservation on, own offers once they are sent."""
@@ -212,6 +361,10 @@ def verdict(
     agreed = standing.agreed(kind, channel)
     if standing.objected and not agreed:
         return errors.ObjectionStands
+    if standing.refused_elsewhere(kind, channel):
+        return errors.PersonRefused
+    if standing.restricted(kind, channel):
+        return errors.Restricted
     if suppressed:
         return errors.AddressSuppressed
     address = standing.addresses.get(ADDRESS_OF.get(channel, ""))
@@ -227,7 +380,8 @@ def verdict(
         OfferBasis.OPT_OUT: not standing.objected,
     }
     basis = next((b for b in policy.marketing.bases(standing.person_type, channel, kind) if holds[b]), None)
-    if basis is None:
+    # Whoever took a consent back is not written to on another basis: EDPB Guidelines 05/2020, 122.
+    if basis is None or (standing.refuses(kind, channel) and not agreed):
         return errors.OfferBasisMissing
     if kind is OfferKind.PARTNER:
         since = months_before(now, policy.marketing.window_months)
@@ -259,9 +413,10 @@ def standing_of(past: Past, subject_id: SubjectId) -> Standing:
     """Return where a subject stands."""
     standing = Standing()
     for recorded in past.all:
-        if isinstance(recorded.event, EVENTS) and getattr(recorded.event, "subject_id", None) == subject_id:
-            for step in steps(recorded.event):
-                standing.fold(step, recorded.recorded_at)
+        if isinstance(recorded.event, EVENTS):
+            for who, step in steps(recorded.event):
+                if who == subject_id:
+                    standing.fold(step, recorded.recorded_at)
     return standing
 
 

@@ -30,13 +30,27 @@ def together(past: Past, subject_id: SubjectId) -> frozenset[SubjectId]:
     found = frozenset({subject_id})
     for recorded in past.all:
         if isinstance(recorded.event, SubjectsMerged | SubjectsUnmerged):
-            found = _after(found, recorded.event, subject_id)
+            found = after(found, recorded.event, subject_id)
     return found
+
+
+def after(
+    group: frozenset[SubjectId], event: SubjectsMerged | SubjectsUnmerged, subject_id: SubjectId
+) -> frozenset[SubjectId]:
+    """Return the records that are together with this one after a merge or its undoing."""
+    if isinstance(event, SubjectsMerged):
+        return frozenset(event.members)
+    return frozenset({subject_id}) if event.merged_id == subject_id else group - {event.merged_id}
 
 
 def person_tags(past: Past, subject_id: SubjectId) -> list[Tag]:
     """Return the tags of all records of a person: what one says yes or no to must be seen from each."""
     return [subject_tag(one) for one in sorted(together(past, subject_id))]
+
+
+def others(past: Past, subject_id: SubjectId) -> tuple[SubjectId, ...]:
+    """Return the other records of the same person, sorted. Needs the boundary `merges`."""
+    return tuple(sorted(together(past, subject_id) - {subject_id}))
 
 
 def stances(past: Past, subject_id: SubjectId) -> Stances:
@@ -50,7 +64,7 @@ def stances(past: Past, subject_id: SubjectId) -> Stances:
     for recorded in past.all:
         match recorded.event:
             case SubjectsMerged() | SubjectsUnmerged() as event:
-                group = _after(group, event, subject_id)
+                group = after(group, event, subject_id)
                 if isinstance(event, SubjectsMerged):
                     live |= event.live
                     no |= {*event.withdrawn}
@@ -70,11 +84,3 @@ def stances(past: Past, subject_id: SubjectId) -> Stances:
 def _lifts(yes: Stance, no: Stance, subject_id: SubjectId) -> bool:
     same = (yes.recipient_id, yes.purpose) == (no.recipient_id, no.purpose)
     return same and yes.subject_id in (subject_id, no.subject_id)
-
-
-def _after(
-    group: frozenset[SubjectId], event: SubjectsMerged | SubjectsUnmerged, subject_id: SubjectId
-) -> frozenset[SubjectId]:
-    if isinstance(event, SubjectsMerged):
-        return frozenset(event.members)
-    return frozenset({subject_id}) if event.merged_id == subject_id else group - {event.merged_id}

@@ -72,6 +72,22 @@ def expired(past: Past, subject_id: SubjectId, policy: Policy, now: datetime) ->
     return {name: term for name, term in found.items() if term.until is not None and term.until < now}
 
 
+def longest(retention_class: RetentionClass, policy: Policy, now: datetime) -> datetime:
+    """Return until when a class is kept at most by a decision of now: as long as if its period began with now.
+
+    An order may be booked yet: then it is an accounting document (clause 11).
+    """
+    rules = [policy.retention[retention_class]]
+    if retention_class is RetentionClass.ORDER:
+        rules.append(policy.retention[RetentionClass.ACCOUNTING])
+    calendar = policy.calendar
+    starts = RetentionStart.FINANCIAL_YEAR_END
+    return max(
+        kept_until(financial_year_end(now, calendar) if rule.starts is starts else now, rule.months, calendar)
+        for rule in rules
+    )
+
+
 def check_not_kept_by_law(
     past: Past, subject_id: SubjectId, retention_classes: Collection[RetentionClass], now: datetime
 ) -> None:

@@ -20,6 +20,9 @@ from ledger.vocabulary import KeyId, Tag
 # Rows that one read takes from the store at a time: flat memory whatever the size of the answer.
 PAGE: Final = 1_000
 
+# Entries at the end of the log that one read under the write lock takes.
+TAIL: Final = 1_024
+
 
 class QueryItem(msgspec.Struct, frozen=True, gc=False):
     """Matches events of any of `types` (all, when empty) that carry every one of `tags`."""
@@ -121,6 +124,20 @@ class Condition(msgspec.Struct, frozen=True):
     after: int
 
 
+class Ahead(msgspec.Struct, frozen=True):
+    """What a transaction is going to be asked: an engine may fetch it in the round trip that takes the lock.
+
+    `tail` is the index from which on entries are unknown, when the end of the log is known at all.
+    """
+
+    tail: int | None = None
+    tags: Collection[Tag] = ()
+    keys: Collection[bytes] = ()
+
+
+NOTHING_AHEAD: Final = Ahead()
+
+
 class Transaction(ABC):
     """The one writer's transaction. Leaving without `commit` undoes everything.
 
@@ -129,6 +146,14 @@ class Transaction(ABC):
 
     head: Head
     tag_index: TagIndexWriter
+
+    @abstractmethod
+    def tail(self, first: int) -> list[bytes]:
+        """Return the committed entries from index `first` on; only the first TAIL when there are more."""
+
+    @abstractmethod
+    def last_checkpoint(self) -> tuple[int, bytes] | None:
+        """Return (size, note) of the last committed checkpoint, or None."""
 
     @abstractmethod
     def tag_heads(self, tags: Collection[Tag]) -> dict[Tag, TagHead]:
@@ -187,8 +212,11 @@ class Engine(ABC):
     """Whether `begin` queues the writers of all processes as they come; otherwise the guard's lock comes first."""
 
     @abstractmethod
-    def begin(self) -> Transaction:
-        """Start the transaction of the one writer; waits for another process that holds it."""
+    def begin(self, ahead: Ahead = NOTHING_AHEAD) -> Transaction:
+        """Start the transaction of the one writer; waits for another process that holds it.
+
+        What is named `ahead` may be read already when it is asked for; everything else may be asked too.
+        """
 
     @abstractmethod
     def size(self) -> int:

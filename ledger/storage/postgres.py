@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from time import monotonic, sleep
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -23,7 +23,10 @@ from ledger.errors import InDoubt, StorageError, Tampered
 from ledger.sealing import Box
 from ledger.storage.engine import (
     NO_EVENTS,
+    NOTHING_AHEAD,
     PAGE,
+    TAIL,
+    Ahead,
     AuditRow,
     Batch,
     Condition,
@@ -51,6 +54,7 @@ from ledger.storage.postgres_session import (
     warnings_of,
 )
 from ledger.storage.postgres_tags import TAG_STATEMENTS, PostgresTagStore, PostgresTagWriter
+from ledger.storage.postgres_wire import Call
 from ledger.storage.server import Server
 from ledger.tlog.merkle import MAX_SIZE
 from ledger.vocabulary import KeyId, Tag
@@ -63,12 +67,11 @@ _FIRST_ROWS: Final = sql.SQL(
 )
 
 _STATEMENTS: Final = {
-    # The queue, and the lock: one round trip. Parameters would need one for each.
-    "begin": (
-        "BEGIN; SELECT pg_advisory_xact_lock({lock_class}, {lock_key}); "
-        "UPDATE {s}.head SET size = size WHERE one = 1 RETURNING size"
-    ),
+    # The queue, and the lock. What is read behind them in the same round trip sees all that was committed before.
+    "queue": "SELECT FROM pg_advisory_xact_lock({lock_class}, {lock_key})",
+    "lock": "UPDATE {s}.head SET size = size WHERE one = 1 RETURNING size",
     "last": "SELECT idx, entry FROM {s}.events ORDER BY idx DESC LIMIT 1",
+    "tail": "SELECT idx, entry FROM {s}.events WHERE idx >= %s ORDER BY idx LIMIT %s",
     "tag_heads": (
         "SELECT t.tag, h.n, h.idx FROM unnest(%s) t(tag) CROSS JOIN LATERAL "
         "(SELECT n, idx FROM {s}.event_tags WHERE tag = t.tag ORDER BY idx DESC LIMIT 1) h"
@@ -170,6 +173,10 @@ _STATEMENTS: Final = {
 # Each index gives as many rows as its table has.
 _COUNTS: Final = (("events", "idx >= 0 OR idx < 0"), ("event_tags", "tag >= ''"), ("sealed", "idx >= 0 OR idx < 0"))
 
+_BEGIN: Final[Call] = (b"BEGIN", ())
+_COMMIT: Final[Call] = (b"COMMIT", ())
+_ROLLBACK: Final[Call] = (b"ROLLBACK", ())
+
 # An answer that is read in pages, ordered by index: statement and parameters but the lower bound and the limit.
 _Stream = tuple[str, tuple[Any, ...]]
 
@@ -190,9 +197,12 @@ class PostgresEngine(Engine):
             "lock_class": sql.Literal(LOCK_CLASS),
             "lock_key": sql.Literal(lock_key(server.schema)),
         }
-        self.statements = {name: sql.SQL(text).format(**names) for name, text in (_STATEMENTS | TAG_STATEMENTS).items()}
-        # The end of the log as this connection left it; where it still is, no type is unknown here.
-        self.left = Head(-1, None)
+        # As bytes: composed once, and not at each use.
+        self.statements = {
+            name: sql.SQL(text).format(**names).as_bytes() for name, text in (_STATEMENTS | TAG_STATEMENTS).items()
+        }
+        # The size of the log as this connection left it; where it still is, no type is unknown here.
+        self.left = -1
         self._connected = 0
         self.codes: dict[str, int] = {}
         """The numbers of the types that are known here; only what is committed."""
@@ -235,8 +245,8 @@ class PostgresEngine(Engine):
                 self._writer.close()
                 self._writer = None
 
-    def begin(self) -> PostgresTransaction:
-        return PostgresTransaction(self)
+    def begin(self, ahead: Ahead = NOTHING_AHEAD) -> PostgresTransaction:
+        return PostgresTransaction(self, ahead)
 
     # --- reading ---------------------------------------------------------------------------------------------
 
@@ -378,7 +388,7 @@ class PostgresEngine(Engine):
 
     # --- the writing connection ------------------------------------------------------------------------------
 
-    def lend(self) -> tuple[Connection, Head]:
+    def lend(self, ahead: Ahead) -> tuple[Connection, _Found]:
         """Begin a transaction under the lock, on the one writing connection; connect again when it was lost.
 
         Nothing was begun before this returns, so it may try again. Raises Busy and StorageError; then nothing is held.
@@ -393,8 +403,8 @@ class PostgresEngine(Engine):
                     if self._writer is None:
                         self._writer = self._sessions.connect()
                         self._connected += 1
-                        self.left = Head(-1, None)
-                    return self._writer, self._lock(self._writer)
+                        self.left = -1
+                    return self._writer, self._lock(self._writer, ahead)
                 except psycopg.Error as error:
                     assert self._writer is not None
                     lost = is_lost(self._writer, error)
@@ -415,7 +425,7 @@ class PostgresEngine(Engine):
         """End a transaction; what was not committed is undone."""
         try:
             if self._writer is not None and self._writer.info.transaction_status:
-                self._writer.execute("ROLLBACK")
+                self._writer.wire.run(_ROLLBACK)
         except psycopg.Error:
             # The server undoes it when it notices; the next transaction has a new connection.
             self.drop()
@@ -428,20 +438,34 @@ class PostgresEngine(Engine):
             self._writer.close()
         self._writer = None
 
-    def _lock(self, connection: Connection) -> Head:
-        cursor = connection.execute(self.statements["begin"], prepare=False)
-        while cursor.nextset():
-            pass
-        found = cursor.fetchone()
-        if found is not None and found[0] == self.left.size:
-            return self.left
-        # A statement of its own: it sees what was committed while the first one waited.
-        last = connection.execute(self.statements["last"], (), binary=True).fetchone()
-        if found is None or found[0] != (0 if last is None else last[0] + 1):
-            raise Tampered(
-                "head", f"{self.place}: says {found and found[0]} entries, the last one is {last and last[0]}"
-            )
-        return Head(found[0], None if last is None else last[1], self._connected)
+    def _lock(self, connection: Connection, ahead: Ahead) -> _Found:
+        """Take the lock, and read in the same round trip what the transaction begins with."""
+        # With the entry before the tail there is always a last one, unless the log is empty.
+        before = 0 if ahead.tail is None else max(ahead.tail - 1, 0)
+        sql = self.statements
+        _, _, sizes, end, notes, heads, used = connection.wire.run(
+            _BEGIN,
+            (sql["queue"], ()),
+            (sql["lock"], ()),
+            (sql["last"], ()) if ahead.tail is None else (sql["tail"], (before, TAIL + 1)),
+            (sql["last_checkpoint"], ()),
+            (sql["tag_heads"], (Texts(list(ahead.tags)),)),
+            (sql["idempotent"], (Byteas(list(ahead.keys)),)),
+        )
+        size = sizes[0][0] if sizes else None
+        if len(end) > TAIL:
+            ((last, entry),) = connection.wire.run((sql["last"], ()))[0]
+        else:
+            last, entry = end[-1] if end else (-1, None)
+        if size != last + 1:
+            raise Tampered("head", f"{self.place}: says {size} entries, the last one is {last}")
+        return _Found(
+            Head(size, entry, self._connected),
+            [(index, entry) for index, entry in end if index != before or not ahead.tail],
+            notes[0] if notes else None,
+            dict.fromkeys(ahead.tags, NO_EVENTS) | {Tag(tag): (n, last) for tag, n, last in heads},
+            dict.fromkeys(ahead.keys) | {row[0]: IdempotencyRow(*row) for row in used},
+        )
 
     # --- inside ----------------------------------------------------------------------------------------------
 
@@ -483,21 +507,33 @@ class PostgresEngine(Engine):
             first, page = rows[-1][0] + 1, PAGE
 
 
+class _Found(NamedTuple):
+    """What a transaction begins with: the end of the log, and what was to be read ahead; None is an unused key."""
+
+    head: Head
+    tail: list[tuple[int, bytes]]
+    checkpoint: tuple[int, bytes] | None
+    heads: dict[Tag, TagHead]
+    used: dict[bytes, IdempotencyRow | None]
+
+
 class PostgresTransaction(Transaction):
     """From the UPDATE of `head` to its commit: durable, on a synchronous standby too, when `commit` returns."""
 
-    def __init__(self, engine: PostgresEngine) -> None:
+    def __init__(self, engine: PostgresEngine, ahead: Ahead) -> None:
         self._engine = engine
+        self._ahead = ahead
         self._sql = engine.statements
         self._new_types: dict[str, int] = {}
         self._inserts: list[tuple[str, tuple[Any, ...]]] = []
         self.tag_index = PostgresTagWriter(self._rows)
 
     def __enter__(self) -> PostgresTransaction:
-        self._connection, self.head = self._engine.lend()
+        self._connection, self._found = self._engine.lend(self._ahead)
+        self.head = self._found.head
         # Where nobody else appended, no type is unknown.
-        self._types_read = self.head is self._engine.left
-        self._left = self.head
+        self._types_read = self.head.size == self._engine.left
+        self._left = self.head.size
         return self
 
     def __exit__(
@@ -505,10 +541,20 @@ class PostgresTransaction(Transaction):
     ) -> None:
         self._engine.take_back()
 
+    def tail(self, first: int) -> list[bytes]:
+        if first != self._ahead.tail:
+            return [entry for _, entry in self._rows("tail", first, TAIL)]
+        return [entry for _, entry in self._found.tail[:TAIL]]
+
+    def last_checkpoint(self) -> tuple[int, bytes] | None:
+        return self._found.checkpoint
+
     def tag_heads(self, tags: Collection[Tag]) -> dict[Tag, TagHead]:
-        heads: dict[Tag, TagHead] = dict.fromkeys(tags, NO_EVENTS)
-        if tags:
-            heads.update((Tag(tag), (n, last)) for tag, n, last in self._rows("tag_heads", Texts(list(tags))))
+        known = self._found.heads
+        heads: dict[Tag, TagHead] = {tag: known.get(tag, NO_EVENTS) for tag in tags}
+        unknown = [tag for tag in tags if tag not in known]
+        if unknown:
+            heads.update((Tag(tag), (n, last)) for tag, n, last in self._rows("tag_heads", Texts(unknown)))
         return heads
 
     def failed(self, conditions: Sequence[Condition]) -> list[bool]:
@@ -557,8 +603,11 @@ class PostgresTransaction(Transaction):
         return {number for (number,) in self._rows("failed_by_type", *map(Bigints, zip(*items, strict=True)))}
 
     def idempotent(self, keys: Collection[bytes]) -> dict[bytes, IdempotencyRow]:
-        rows = self._rows("idempotent", Byteas(list(keys))) if keys else ()
-        return {row[0]: IdempotencyRow(*row) for row in rows}
+        known = self._found.used
+        unknown = [key for key in keys if key not in known]
+        rows = self._rows("idempotent", Byteas(unknown)) if unknown else ()
+        found = {row[0]: IdempotencyRow(*row) for row in rows}
+        return found | {key: row for key in keys if (row := known.get(key)) is not None}
 
     def insert(self, batch: Batch) -> None:
         """Prepare the rows; they go to the server in one round trip with the commit."""
@@ -585,7 +634,7 @@ class PostgresTransaction(Transaction):
         if batch.earlier:
             self._inserts.append(("insert_earlier", tuple(_columns(batch.earlier, Bigints, Byteas))))
         self._inserts.append(("insert", parameters))
-        self._left = Head(batch.size, events[-1].entry, self.head.copy)
+        self._left = batch.size
 
     def insert_idempotency(self, rows: Sequence[IdempotencyRow]) -> None:
         used = [(row.key, row.content, row.first, row.count) for row in rows]
@@ -594,11 +643,9 @@ class PostgresTransaction(Transaction):
     def commit(self) -> None:
         connection = self._connection
         try:
-            with warnings_of(connection) as warnings, connection.pipeline():
-                for name, parameters in self._inserts:
-                    connection.execute(self._sql[name], parameters)
-                committed = connection.execute("COMMIT")
-            if committed.statusmessage != "COMMIT":
+            with warnings_of(connection) as warnings:
+                connection.wire.run(*((self._sql[name], parameters) for name, parameters in self._inserts), _COMMIT)
+            if connection.wire.said != "COMMIT":
                 raise StorageError(
                     f"{self._engine.place}: the server rolled the transaction back; nothing was recorded"
                 )
@@ -618,7 +665,7 @@ class PostgresTransaction(Transaction):
 
     def _rows(self, name: str, *parameters: Any) -> list[Any]:
         with storage_errors(self._engine.place):
-            return self._connection.execute(self._sql[name], parameters, binary=True).fetchall()
+            return self._connection.wire.run((self._sql[name], parameters))[0]
 
     def _code(self, type: str) -> int | None:
         code = self._engine.codes.get(type) or self._new_types.get(type)

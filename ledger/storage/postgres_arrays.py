@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from itertools import chain
-from typing import Final
+from typing import ClassVar, Final
 
 from psycopg import Connection
 from psycopg.adapt import Dumper
@@ -21,17 +21,20 @@ _LENGTH: Final = struct.Struct(">i")
 _BYTEA, _BIGINT, _TEXT = 17, 20, 25
 
 
-class _Array:
-    """The bytes of a one-dimensional array without nulls."""
+class Array:
+    """The bytes of a one-dimensional array without nulls, and the type that it is of."""
 
     __slots__ = ("data",)
+    oid: ClassVar[int]
 
     def __init__(self, data: bytes) -> None:
         self.data = data
 
 
-class Bigints(_Array):
+class Bigints(Array):
     """A `bigint[]`."""
+
+    oid = 1016
 
     def __init__(self, items: Sequence[int]) -> None:
         # Each number after its length, 8.
@@ -40,15 +43,19 @@ class Bigints(_Array):
         super().__init__(_head(_BIGINT, len(items)) + struct.pack(f">{'iq' * len(items)}", *flat))
 
 
-class Byteas(_Array):
+class Byteas(Array):
     """A `bytea[]`."""
+
+    oid = 1001
 
     def __init__(self, items: Sequence[bytes]) -> None:
         super().__init__(_head(_BYTEA, len(items)) + _joined(items))
 
 
-class Texts(_Array):
+class Texts(Array):
     """A `text[]`. The texts hold neither NUL nor lone surrogates."""
+
+    oid = 1009
 
     def __init__(self, items: Sequence[str]) -> None:
         super().__init__(_head(_TEXT, len(items)) + _joined([item.encode() for item in items]))
@@ -57,20 +64,20 @@ class Texts(_Array):
 class _ArrayDumper(Dumper):
     format = Format.BINARY
 
-    def dump(self, obj: _Array) -> bytes:
+    def dump(self, obj: Array) -> bytes:
         return obj.data
 
 
 class _BigintsDumper(_ArrayDumper):
-    oid = 1016
+    oid = Bigints.oid
 
 
 class _ByteasDumper(_ArrayDumper):
-    oid = 1001
+    oid = Byteas.oid
 
 
 class _TextsDumper(_ArrayDumper):
-    oid = 1009
+    oid = Texts.oid
 
 
 def register(connection: Connection[tuple[object, ...]]) -> None:

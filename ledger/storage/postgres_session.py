@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from time import monotonic, sleep
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 from ledger.errors import Busy, StorageError
 from ledger.storage.postgres_arrays import register
 from ledger.storage.postgres_node import owning_node
+from ledger.storage.postgres_wire import Wire
 
 OWNER_ROLE: Final = "prooftrail_owner"
 APP_ROLE: Final = "prooftrail_app"
@@ -72,7 +74,14 @@ _ADVICE: Final = {
     "57P03": "the server is starting or stopping",
 }
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection of the driver, with a short way to the server beside."""
+
+    @cached_property
+    def wire(self) -> Wire:
+        """Runs what every command runs."""
+        return Wire(self)
 
 
 class storage_errors:
@@ -189,7 +198,7 @@ class Readers:
         self._conninfo = sessions.conninfo()
         self._pool = self._open()
 
-    def rows(self, statement: sql.Composed, parameters: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, statement: bytes, parameters: Sequence[Any] = ()) -> list[Any]:
         """Return all rows of one statement. Reading again changes nothing, so a lost connection is tried again."""
         with storage_errors(self._sessions.place):
             deadline = monotonic() + RECONNECT_S
@@ -203,7 +212,7 @@ class Readers:
                     # The schema moved to another node meanwhile, and its connections with it.
                     continue
                 try:
-                    return connection.execute(statement, parameters, binary=True).fetchall()
+                    return connection.wire.run((statement, parameters))[0]
                 except psycopg.Error as error:
                     if not is_lost(connection, error) or monotonic() > deadline:
                         raise
@@ -219,6 +228,7 @@ class Readers:
     def _open(self) -> ConnectionPool[Connection]:
         return ConnectionPool(
             self._conninfo,
+            connection_class=Connection,
             kwargs={"autocommit": True, "prepare_threshold": 0},
             configure=self._sessions.configure,
             min_size=1,

@@ -12,13 +12,13 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 import psycopg
-from psycopg import sql
 
 from ledger.errors import StorageError, Tampered
 from ledger.storage.postgres_arrays import Bigints, Byteas
 from ledger.storage.postgres_session import RECONNECT_S, Connection, Sessions, is_lost, storage_errors
 from ledger.storage.tag_store import (
     Pack,
+    Span,
     TagIndexChange,
     TagIndexReader,
     TagIndexState,
@@ -30,6 +30,9 @@ from ledger.storage.tag_store import (
 Rows = Callable[..., list[Any]]
 """Runs one of the statements below and returns all its rows: `rows(name, *parameters)`."""
 
+SPANS_AT_ONCE: Final = 1_024
+"""Spans that one statement reads: up to some ten thousand leaves."""
+
 TAG_STATEMENTS: Final = {
     "index_state": "SELECT size, tags, revision FROM {s}.tag_index",
     "index_lock": "SELECT size, tags, revision FROM {s}.tag_index FOR UPDATE",
@@ -39,6 +42,15 @@ TAG_STATEMENTS: Final = {
     ),
     "index_between": (
         "SELECT key, n, head FROM {s}.tag_index_leaves WHERE key BETWEEN %s AND %s ORDER BY key LIMIT %s"
+    ),
+    "index_spans": (
+        "SELECT s.number, l.key, l.n, l.head FROM unnest(%s, %s, %s, %s) s(number, low, high, most) CROSS JOIN LATERAL "
+        "(SELECT key, n, head FROM {s}.tag_index_leaves WHERE key BETWEEN s.low AND s.high ORDER BY key LIMIT most) l "
+        "ORDER BY s.number, l.key"
+    ),
+    "index_packs_at": (
+        "SELECT p.place, p.nodes FROM unnest(%s) k(place) CROSS JOIN LATERAL "
+        "(SELECT place, nodes FROM {s}.tag_index_packs WHERE place = k.place LIMIT 1) p"
     ),
     "index_pack": "SELECT nodes FROM {s}.tag_index_packs WHERE place = %s",
     "index_packs": "SELECT place, nodes FROM {s}.tag_index_packs WHERE place > %s ORDER BY place LIMIT %s",
@@ -81,6 +93,20 @@ class PostgresTagReader(TagIndexReader):
     def leaves_between(self, first: bytes, last: bytes, limit: int) -> list[TagLeaf]:
         return self._rows("index_between", first, last, limit)
 
+    def leaves_in(self, spans: Sequence[Span]) -> list[list[TagLeaf]]:
+        found: list[list[TagLeaf]] = [[] for _ in spans]
+        for start in range(0, len(spans), SPANS_AT_ONCE):
+            lows, highs, limits = zip(*spans[start : start + SPANS_AT_ONCE], strict=True)
+            numbers = range(start, start + len(lows))
+            for number, *leaf in self._rows(
+                "index_spans", Bigints(numbers), Byteas(lows), Byteas(highs), Bigints(limits)
+            ):
+                found[number].append((leaf[0], leaf[1], leaf[2]))
+        return found
+
+    def packs(self, places: Sequence[bytes]) -> dict[bytes, bytes]:
+        return dict(self._rows("index_packs_at", Byteas(places))) if places else {}
+
     def pack(self, place: bytes) -> bytes | None:
         rows = self._rows("index_pack", place)
         return rows[0][0] if rows else None
@@ -118,7 +144,7 @@ class PostgresTagWriter(PostgresTagReader, TagIndexWriter):
 class PostgresTagStore(PostgresTagReader, TagIndexStore):
     """The index in the ledger's schema: read through its readers, written through one connection of its own."""
 
-    def __init__(self, rows: Rows, sessions: Sessions, statements: Mapping[str, sql.Composed]) -> None:
+    def __init__(self, rows: Rows, sessions: Sessions, statements: Mapping[str, bytes]) -> None:
         super().__init__(rows)
         self._sessions = sessions
         self._statements = statements
@@ -148,7 +174,7 @@ class PostgresTagStore(PostgresTagReader, TagIndexStore):
         return []
 
     def _execute(self, connection: Connection, name: str, parameters: Sequence[Any] = ()) -> list[Any]:
-        return connection.execute(self._statements[name], parameters, binary=True).fetchall()
+        return connection.wire.run((self._statements[name], parameters))[0]
 
     def _run(self, work: Callable[[Connection], list[Any]]) -> list[Any]:
         """Run a change on the connection; open another one when it was lost, for as long as a restart takes."""

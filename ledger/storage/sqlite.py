@@ -29,7 +29,10 @@ from ledger.storage.connect import (
 )
 from ledger.storage.engine import (
     NO_EVENTS,
+    NOTHING_AHEAD,
     PAGE,
+    TAIL,
+    Ahead,
     AuditRow,
     Batch,
     Condition,
@@ -60,6 +63,7 @@ READER_CACHE_KIB: Final = 16_384
 
 _OBJECTS: Final = "SELECT count(*) FROM sqlite_schema"
 _HEAD: Final = "SELECT idx, entry FROM events ORDER BY idx DESC LIMIT 1"
+_LAST_CHECKPOINT: Final = "SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1"
 _TAG_HEAD: Final = "SELECT n, idx FROM event_tags WHERE tag = ? ORDER BY idx DESC LIMIT 1"
 
 # The same, packed into one column.
@@ -131,7 +135,7 @@ class SqliteEngine(Engine):
         with self._write_lock:
             self._writer.close()
 
-    def begin(self) -> SqliteTransaction:
+    def begin(self, ahead: Ahead = NOTHING_AHEAD) -> SqliteTransaction:
         return SqliteTransaction(self._writer, self._write_lock, self._path, self._types)
 
     # --- reading ---------------------------------------------------------------------------------------------
@@ -199,7 +203,7 @@ class SqliteEngine(Engine):
 
     def checkpoint(self, size: int | None = None) -> tuple[int, bytes] | None:
         if size is None:
-            row = self._read("SELECT size, note FROM checkpoints ORDER BY size DESC LIMIT 1")
+            row = self._read(_LAST_CHECKPOINT)
         else:
             row = self._read("SELECT size, note FROM checkpoints WHERE size >= ? ORDER BY size LIMIT 1", size)
         return None if row is None else (row[0], row[1])
@@ -387,6 +391,18 @@ class SqliteTransaction(Transaction):
                 raise StorageError(f"{self._path}: cannot roll back ({failure})") from failure
         finally:
             self._lock.release()
+
+    def tail(self, first: int) -> list[bytes]:
+        with storage_errors(self._path):
+            rows: Any = self._connection.execute(
+                "SELECT entry FROM events WHERE idx >= ? ORDER BY idx LIMIT ?", (first, TAIL)
+            )
+            return [entry for (entry,) in rows]
+
+    def last_checkpoint(self) -> tuple[int, bytes] | None:
+        with storage_errors(self._path):
+            row: Any = self._connection.execute(_LAST_CHECKPOINT).fetchone()
+        return None if row is None else (row[0], row[1])
 
     def tag_heads(self, tags: Collection[Tag]) -> dict[Tag, TagHead]:
         heads: dict[Tag, TagHead] = {}

@@ -14,6 +14,7 @@ from ledger.errors import Busy
 from ledger.storage.connect import storage_errors
 from ledger.storage.tag_store import (
     Pack,
+    Span,
     TagIndexChange,
     TagIndexReader,
     TagIndexState,
@@ -53,6 +54,13 @@ class SqliteTagReader(TagIndexReader):
             "SELECT key, n, head FROM tag_index_leaves WHERE key BETWEEN ? AND ? ORDER BY key LIMIT ?",
             first, last, limit,
         )  # fmt: skip
+
+    def leaves_in(self, spans: Sequence[Span]) -> list[list[TagLeaf]]:
+        return [self.leaves_between(*span) for span in spans]
+
+    def packs(self, places: Sequence[bytes]) -> dict[bytes, bytes]:
+        found = ((place, self.pack(place)) for place in places)
+        return {place: nodes for place, nodes in found if nodes is not None}
 
     def pack(self, place: bytes) -> bytes | None:
         rows = self._rows("SELECT nodes FROM tag_index_packs WHERE place = ?", place)

@@ -14,6 +14,9 @@ import msgspec
 TagLeaf = tuple[bytes, int, bytes]
 """(key, n, head): a tag's key (32 bytes), how many events of it are counted, and what they lead to (32 bytes)."""
 
+Span = tuple[bytes, bytes, int]
+"""(first, last, limit): the first `limit` leaves with `first` ≤ key ≤ `last`, in order of key."""
+
 Pack = tuple[bytes, bytes]
 """(place, nodes): the hashes of the subtrees below a place of the tree; what is in it is for `tlog.tag_map` to say."""
 
@@ -54,6 +57,14 @@ class TagIndexReader(ABC):
     @abstractmethod
     def leaves_between(self, first: bytes, last: bytes, limit: int) -> list[TagLeaf]:
         """Return the first `limit` leaves with `first` ≤ key ≤ `last`, in order of key."""
+
+    @abstractmethod
+    def leaves_in(self, spans: Sequence[Span]) -> list[list[TagLeaf]]:
+        """Return the leaves of each span; for thousands of them at once, in few round trips."""
+
+    @abstractmethod
+    def packs(self, places: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the packs that there are at these places, by place; for thousands of them at once, as above."""
 
     @abstractmethod
     def pack(self, place: bytes) -> bytes | None:

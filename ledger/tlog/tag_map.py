@@ -123,40 +123,80 @@ def settle(reader: TagIndexReader, state: TagIndexState, marks: Sequence[int]) -
 
 
 class _Hashing:
+    """Reads all that the marks lead to, level by level, and then hashes from below what stands there."""
+
     def __init__(self, reader: TagIndexReader, marks: Sequence[int]) -> None:
-        self.reader = reader
         self.marks = marks
         self.packs: dict[bytes, bytes] = {}
+        self._stored: dict[bytes, bytes] = {}
+        self._leaves: dict[tuple[int, int], list[TagLeaf]] = {}
+        self._load(reader)
+
+    def _load(self, reader: TagIndexReader) -> None:
+        """Read packs and leaves: the round trips grow with the height of the packs, not with the marks."""
+        depth, places = 0, [(0, 0, len(self.marks))]
+        runs: list[Sequence[int]] = []
+        while places or runs:
+            stored = reader.packs([place_of(depth, prefix) for prefix, _, _ in places])
+            self._stored.update(stored)
+            below: list[tuple[int, int, int]] = []
+            runs_below: list[Sequence[int]] = []
+            for prefix, first, last in places:
+                nodes = stored.get(place_of(depth, prefix))
+                if nodes is None:
+                    runs.append((prefix,))
+                    continue
+                packed, bare = _Pack.parse(nodes).packed, []
+                for digit, start, end in self._changed(depth, prefix, first, last):
+                    if packed >> digit & 1:
+                        below.append((prefix << _BITS | digit, start, end))
+                    else:
+                        bare.append(prefix << _BITS | digit)
+                if bare:
+                    runs_below.append(bare)
+            for prefix in self._load_leaves(reader, depth, runs):
+                runs_below.append(range(prefix << _BITS, (prefix + 1) << _BITS))
+            depth, places, runs = depth + _BITS, below, runs_below
+
+    def _load_leaves(self, reader: TagIndexReader, depth: int, runs: Sequence[Sequence[int]]) -> list[int]:
+        """Read the leaves below runs of places; return the places where more than SPLIT stand, not all of them read."""
+        # Places side by side are one range: one read for all of them costs less than one for each.
+        spans = [(span_of(depth, run[0])[0], span_of(depth, run[-1])[1], _most(run) + 1) for run in runs]
+        alone: list[int] = []
+        for run, leaves in zip(runs, reader.leaves_in(spans), strict=True):
+            if len(run) > 1 and len(leaves) > _most(run):
+                alone += run
+            else:
+                self._leaves.update(((depth, prefix), its) for prefix, its in _dealt(leaves, depth, run))
+        read = reader.leaves_in([(*span_of(depth, prefix), SPLIT + 1) for prefix in alone])
+        self._leaves.update(((depth, prefix), leaves) for prefix, leaves in zip(alone, read, strict=True))
+        return [prefix for run in runs for prefix in run if self._many(depth, prefix)]
+
+    def _many(self, depth: int, prefix: int) -> bool:
+        return len(self._leaves[depth, prefix]) > SPLIT
 
     def node(self, depth: int, prefix: int, first: int, last: int) -> Node:
         """Return the subtree of `prefix` at `depth`, hashed anew where marks[first:last] say so."""
-        stored = self.reader.pack(place_of(depth, prefix))
+        stored = self._stored.get(place_of(depth, prefix))
         if stored is None:
             return self.fresh(depth, prefix)
         pack = _Pack.parse(stored)
-        bare: list[int] = []
         for digit, start, end in self._changed(depth, prefix, first, last):
+            below = prefix << _BITS | digit
             if pack.packed >> digit & 1:
-                pack.put(digit, self.node(depth + _BITS, prefix << _BITS | digit, start, end), packed=True)
+                pack.put(digit, self.node(depth + _BITS, below, start, end), packed=True)
             else:
-                bare.append(digit)
-        for digit, leaves in self._leaves_of(depth, prefix, bare):
-            if len(leaves) > SPLIT:
-                pack.put(digit, self.fresh(depth + _BITS, prefix << _BITS | digit), packed=True)
-            else:
-                pack.put(digit, _subtree(leaves, depth + _BITS), packed=False)
+                pack.put(digit, self.fresh(depth + _BITS, below), packed=self._many(depth + _BITS, below))
         return self._keep(depth, prefix, pack)
 
     def fresh(self, depth: int, prefix: int) -> Node:
         """Return the subtree of a place that has no pack, and make one if more than SPLIT leaves stand there by now."""
-        leaves = self.reader.leaves_between(*span_of(depth, prefix), SPLIT + 1)
-        if len(leaves) <= SPLIT:
-            return _subtree(leaves, depth)
+        if not self._many(depth, prefix):
+            return _subtree(self._leaves[depth, prefix], depth)
         pack = _Pack(0, 0, [EMPTY] * _WIDTH)
         for digit in range(_WIDTH):
             below = prefix << _BITS | digit
-            node = self.fresh(depth + _BITS, below)
-            pack.put(digit, node, packed=place_of(depth + _BITS, below) in self.packs)
+            pack.put(digit, self.fresh(depth + _BITS, below), packed=self._many(depth + _BITS, below))
         return self._keep(depth, prefix, pack)
 
     def _changed(self, depth: int, prefix: int, first: int, last: int) -> Iterator[tuple[int, int, int]]:
@@ -172,34 +212,28 @@ class _Hashing:
             yield digit, first, end
             first = end
 
-    def _leaves_of(self, depth: int, prefix: int, digits: Sequence[int]) -> Iterator[tuple[int, list[TagLeaf]]]:
-        """Yield the leaves below each of these subtrees; more than SPLIT mean that there are even more, perhaps."""
-        if not digits:
-            return
-        # Subtrees side by side are one range: one read for all of them costs less than one for each.
-        low, _ = span_of(depth + _BITS, prefix << _BITS | digits[0])
-        _, high = span_of(depth + _BITS, prefix << _BITS | digits[-1])
-        limit = SPLIT * (digits[-1] - digits[0] + 1)
-        leaves = self.reader.leaves_between(low, high, limit + 1) if len(digits) > 1 else []
-        if not leaves or len(leaves) > limit:
-            for digit in digits:
-                below = span_of(depth + _BITS, prefix << _BITS | digit)
-                yield digit, self.reader.leaves_between(*below, SPLIT + 1)
-            return
-        at = 0
-        for digit in digits:
-            low, high = span_of(depth + _BITS, prefix << _BITS | digit)
-            while at < len(leaves) and leaves[at][0] < low:
-                at += 1
-            end = at
-            while end < len(leaves) and leaves[end][0] <= high:
-                end += 1
-            yield digit, leaves[at:end]
-            at = end
-
     def _keep(self, depth: int, prefix: int, pack: _Pack) -> Node:
         self.packs[place_of(depth, prefix)] = pack.encode()
         return pack.top()
+
+
+def _most(run: Sequence[int]) -> int:
+    """Return how many leaves stand below a run of places without a pack, gaps between them included."""
+    return SPLIT * (run[-1] - run[0] + 1)
+
+
+def _dealt(leaves: Sequence[TagLeaf], depth: int, run: Sequence[int]) -> Iterator[tuple[int, list[TagLeaf]]]:
+    """Yield the leaves below each place of a run, all of them in order of key; those of gaps are left out."""
+    at = 0
+    for prefix in run:
+        low, high = span_of(depth, prefix)
+        while at < len(leaves) and leaves[at][0] < low:
+            at += 1
+        end = at
+        while end < len(leaves) and leaves[end][0] <= high:
+            end += 1
+        yield prefix, list(leaves[at:end])
+        at = end
 
 
 def _subtree(leaves: Sequence[TagLeaf], depth: int) -> Node:

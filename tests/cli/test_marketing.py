@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from api.cli.marketing import reservations
 from api.settings import read_settings
+from ledger import Ledger
 from ledger.events import SYSTEM
 from ledger.policy import default_policy_text
 from ledger.vocabulary import CampaignId, SubjectId, new_id
@@ -161,3 +164,51 @@ def test_a_reservation_of_any_number_of_people_keeps_few_of_them(planned: str) -
             done += 1
             assert read - done <= 64
     assert done == 2_000
+
+
+def test_memory_does_not_grow_with_the_number_of_people(planned: str) -> None:
+    """Ten times the people, and not a hundred bytes more for each at the end: nothing is kept of anybody."""
+    few, many = 100, 1_000
+
+    def held(ledger: Ledger, count: int) -> int:
+        people = ((number, SubjectId(new_id())) for number in range(count))
+        tracemalloc.start()
+        for done, _ in enumerate(reservations(ledger, CampaignId(CAMPAIGN), people, SYSTEM), 1):
+            if done == count:
+                gc.collect()
+                found = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return found
+
+    with read_settings(None).open() as ledger:
+        held(ledger, few)
+        assert (held(ledger, many) - held(ledger, few)) / (many - few) < 100
+
+
+def test_a_reservation_that_is_cut_off_is_gone_on_with_and_records_nothing_twice(
+    program: Program, planned: str
+) -> None:
+    people = [planned, *(program("register").out.strip() for _ in range(20))]
+
+    class Cut(Exception):
+        pass
+
+    def asked(until: int) -> Iterator[tuple[int, SubjectId | None]]:
+        for number, subject in enumerate(people):
+            if number == until:
+                raise Cut
+            yield number, SubjectId(subject)
+
+    def outcomes(ledger: Ledger, until: int) -> dict[str, str]:
+        return dict(reservations(ledger, CampaignId(CAMPAIGN), asked(until), SYSTEM))
+
+    with read_settings(None).open() as ledger:
+        before = ledger.size()
+        with pytest.raises(Cut):
+            outcomes(ledger, 10)
+        reserved = outcomes(ledger, len(people))
+        size = ledger.size()
+        assert size == before + len(people), "one outcome each"
+        assert outcomes(ledger, len(people)) == reserved
+        assert ledger.size() == size
+    assert reserved == {planned: "reserved"} | dict.fromkeys(people[1:], "address-missing")

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from api.cli.recording import MAX_FIELDS
-from api.command_json import example, parse_command
+from api.command_json import COMMANDS, example, parse_command
 from ledger import Receipt
-from ledger.command import BY_NAME
 from ledger.commands import CollectData
 from ledger.errors import Invalid
 from ledger.tlog.note import Verifier
@@ -197,19 +196,19 @@ def test_what_is_no_command_is_refused_without_repeating_it(program: Program, da
 
 @pytest.mark.parametrize("value", ['"\\ud800"', "NaN", "Infinity", "1.5"])
 def test_a_value_that_cannot_be_recorded_is_named(program: Program, subject: str, value: str) -> None:
-    command = json.dumps(example(BY_NAME["collect-data"]) | {"subject_id": subject, "values": {"name": "?"}})
+    command = json.dumps(example(COMMANDS["collect-data"]) | {"subject_id": subject, "values": {"name": "?"}})
     found = program("record", "-", stdin=command.replace('"?"', value)).lines[0]["error"]
     assert found["evidence"]["field"] in ("values.name", "name")
 
 
 @pytest.mark.parametrize(
-    ("name", "field"), [(name, field) for name in sorted(BY_NAME) for field in BY_NAME[name].__struct_fields__]
+    ("name", "field"), [(name, field) for name in sorted(COMMANDS) for field in COMMANDS[name].__struct_fields__]
 )
 def test_what_json_cannot_hold_is_refused_wherever_it_stands(
     program: Program, data: Path, name: str, field: str
 ) -> None:
     for value in ("\ud800", ["\ud800"], {"\ud800": "x"}, [{"\ud800": "x"}], float("nan"), 1e300):
-        command = example(BY_NAME[name]) | {field: value}
+        command = example(COMMANDS[name]) | {field: value}
         found = program("record", "-", stdin=lines(command, command | {"idempotency_key": "k"})).lines
         # A rule may refuse first: what counts is that the program does not fail on it.
         assert {one["error"]["code"] for one in found} <= {"invalid", "subject-unknown"}, found
@@ -218,7 +217,7 @@ def test_what_json_cannot_hold_is_refused_wherever_it_stands(
 
 
 def test_a_moment_without_a_zone_is_refused(program: Program, data: Path) -> None:
-    order = example(BY_NAME["record-order"]) | {"received_at": "2026-01-01T00:00:00"}
+    order = example(COMMANDS["record-order"]) | {"received_at": "2026-01-01T00:00:00"}
     found = program("record", "-", stdin=lines(order)).lines[0]["error"]
     assert found["evidence"]["field"] == "received_at"
 
@@ -228,17 +227,17 @@ def test_a_moment_without_a_zone_is_refused(program: Program, data: Path) -> Non
 
 def test_every_command_is_listed_and_described(program: Program) -> None:
     listed = {one["name"] for one in program("commands", "--json").json["commands"]}
-    assert listed == set(BY_NAME)
+    assert listed == set(COMMANDS)
     table = program("commands").out
-    assert all(name in table for name in BY_NAME)
+    assert all(name in table for name in COMMANDS)
 
 
-@pytest.mark.parametrize("name", sorted(BY_NAME))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_example_is_a_command_that_could_be_sent(program: Program, name: str) -> None:
     described = program("commands", name, "--json").json
     asked = parse_command(json.dumps(described["example"]).encode())
     asked.command.check()
-    assert {one["name"] for one in described["fields"]} == set(BY_NAME[name].__struct_fields__)
+    assert {one["name"] for one in described["fields"]} == set(COMMANDS[name].__struct_fields__)
     assert all(one["holds"] and "json value" not in one["holds"] for one in described["fields"])
     assert name in program("commands", name).out
 

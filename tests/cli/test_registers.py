@@ -37,9 +37,9 @@ def record(program: Program, **command: object) -> None:
 
 
 def test_the_record_of_activities_as_table_csv_and_json(program: Program, office: Path) -> None:
-    found = program("activities", "--format", "json").json
+    found = program("activities", "--json").json["activities"]
     assert {"30(1)", "30(2)"} == {one["article"] for one in found}
-    rows = list(csv.DictReader(io.StringIO(program("activities", "--format", "csv").out, newline="")))
+    rows = list(csv.DictReader(io.StringIO(program("activities", "--csv").out, newline="")))
     assert [row["activity"] for row in rows] == [one["activity"] for one in found]
     assert rows[0].keys() == found[0].keys()
     assert "customer-contract" in program("activities").out
@@ -53,14 +53,14 @@ def test_a_published_text_comes_back_to_the_byte(program: Program, office: Path)
     words = ("publish", "-", "--kind", "terms", "--document-version", "1", "--language", "et", "--effective")
     ran = program(*words, "2026-01-01T00:00:00Z", "--published", "2026-01-01T00:00:00Z", "--json", stdin=TEXT.encode())
     assert ran.json["version"] == "1"
-    (found,) = program("documents", "--format", "json").json
+    (found,) = program("documents", "--json").json["documents"]
     assert found["version"] == "1"
     # What runs the program here makes one line end of both; tests/projections compares the bytes.
     assert program("document-text", found["text_sha256"]).out == TEXT.replace("\r\n", "\n")
     assert program("document-text", "0" * 64).code == 1
     assert program("document-text", "x").code == 2
     subject = program("register").out.strip()
-    (bound,) = program("bindings", "--subject", subject, "--at", "2026-06-01T00:00:00Z", "--format", "json").json
+    (bound,) = program("bindings", "--subject", subject, "--at", "2026-06-01T00:00:00Z", "--json").json["bindings"]
     assert (bound["version"], bound["accepted"]) == ("1", None)
 
 
@@ -73,9 +73,9 @@ def test_formulas_in_a_register_are_text(program: Program, office: Path) -> None
         suspected_at="2026-01-01T00:00:00Z",
         facts="=cmd|' /C calc'!A0",
     )
-    (row,) = csv.DictReader(io.StringIO(program("breaches", "--open", "--format", "csv").out, newline=""))
+    (row,) = csv.DictReader(io.StringIO(program("breaches", "--open", "--csv").out, newline=""))
     assert row["facts"] == "'=cmd|' /C calc'!A0"
-    (sealed,) = program("breaches", "--format", "json").json
+    (sealed,) = program("breaches", "--json").json["breaches"]
     assert sealed["facts"] == {"withheld": "sealed"}
     assert BREACH in program("breaches").out
 
@@ -90,13 +90,13 @@ def test_violations_need_the_officer(program: Program, office: Path) -> None:
         details="Read",
     )
     assert program("violations").code == 1
-    (found,) = program("violations", "--as", "officer", "--format", "json").json
+    (found,) = program("violations", "--as", "officer", "--json").json["violations"]
     assert (found["employee"], found["details"]) == (BREACH, "Read")
 
 
 def test_employees_are_listed(program: Program, office: Path) -> None:
     record(program, command="onboard-employee", employee_id=BREACH, role="support")
-    (found,) = program("employees", "--format", "json").json
+    (found,) = program("employees", "--json").json["employees"]
     assert (found["employee_id"], found["has_access"]) == (BREACH, False)
 
 
@@ -129,3 +129,42 @@ def test_a_receipt_and_audit_events(program: Program, office: Path) -> None:
     )
     (event,) = program("audit-events", "--subject", subject).lines
     assert event["resourceType"] == "AuditEvent"
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("activities", "activities"), ("documents", "documents"), ("employees", "employees"), ("breaches", "breaches"),
+        ("violations --as officer", "violations"), ("requests", "requests"), ("holds", "holds"),
+        ("quarantine", "orders"), ("recipients", "recipients"), ("obligations", "obligations"),
+        ("owed", "owed"), ("suppression", "objections"), ("imports", "batches"), ("campaign list", "campaigns"),
+        ("disclosures --subject {}", "disclosures"), ("recipients --subject {}", "recipients"),
+        ("retention --subject {}", "terms"), ("bindings --subject {} --at 2026-06-01T00:00:00Z", "bindings"),
+    ],
+)  # fmt: skip
+def test_every_register_is_a_table_csv_or_json(program: Program, office: Path, words: str, name: str) -> None:
+    """An empty one too: its CSV has the header, its JSON the list."""
+    asked = words.format(program("register").out.strip()).split()
+    assert isinstance(program(*asked, "--json").json[name], list)
+    header, *rows = csv.reader(io.StringIO(program(*asked, "--csv").out, newline=""))
+    assert header
+    assert all(len(row) == len(header) for row in rows)
+    assert program(*asked).code == 0
+    both = program(*asked, "--csv", "--json")
+    assert (both.code, both.error["code"]) == (2, "usage")
+
+
+def test_the_account_of_disclosures_as_csv_has_a_row_for_each_step(program: Program, office: Path) -> None:
+    subject, partner, disclosure = program("register").out.strip(), BREACH, BREACH
+    record(
+        program, command="register-recipient", recipient_id=partner, category="other", name="=Partner OÜ",
+        country="EE", contract="DPA-1", valid_from="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    record(
+        program, command="request-disclosure", disclosure_id=disclosure, subject_id=subject, recipient_id=partner,
+        purpose="e-invoice-delivery", basis="consent", fields=["email", "phone"],
+    )  # fmt: skip
+    ran = program("disclosures", "--subject", subject, "--csv")
+    (row,) = csv.DictReader(io.StringIO(ran.out, newline=""))
+    assert (row["recipient"], row["fields"], row["stage"]) == ("'=Partner OÜ", "email; phone", "requested")
+    assert "=Partner OÜ" in program("disclosures", "--subject", subject).out

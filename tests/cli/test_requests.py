@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from api.answer_files import markdown
 from api.csv_text import cell
+from api.settings import read_settings
 from ledger.policy import default_policy_text
+from ledger.vocabulary import Purpose, Role, SubjectId, Word
+from projections.answer import Consultation
+from projections.answer import answer as answer_of
 from tests.cli.conftest import CANARY, Program
 
 
@@ -44,6 +49,7 @@ def test_tick_records_what_was_missed_and_says_what_is_overdue(program: Program,
     assert [done["command"] for done in first["done"]] == ["miss-deadline"]
     assert [(owed["id"], owed["overdue"]) for owed in first["owed"]] == [(asked, True)]
     assert program("tick", "--json").json["done"] == []
+    assert program("owed", "--overdue", "--json").json["owed"] == first["owed"]
     assert "1 duty overdue" in program("tick").out
 
 
@@ -63,6 +69,32 @@ def test_the_answer_is_whole_and_its_digests_are_those_of_the_files(
     assert "Andmekaitse Inspektsioon" in text
     assert f"{CANARY}@example.com" in text
     assert program("answer", "--subject", subject, "--to", tmp_path / "a").code == 2, "nothing is overwritten"
+
+
+def test_the_answer_names_who_got_the_data_and_who_looked_at_it(
+    program: Program, subject: str, asked: str, tmp_path: Path
+) -> None:
+    post = program("new-id").out.strip()
+    record(
+        program, command="register-recipient", recipient_id=post, category="postal", name="Post <b>AS</b>",
+        country="EE", contract="DPA-1", valid_from="2026-01-01T00:00:00Z",
+    )  # fmt: skip
+    record(
+        program, command="send-to-processor", subject_id=subject, recipient_id=post, purpose="contract",
+        fields=["email"],
+    )  # fmt: skip
+    assert program("answer", "--subject", subject, "--to", tmp_path / "a").code == 0
+    text = (tmp_path / "a" / "answer.md").read_text()
+    assert "| Post &lt;b&gt;AS&lt;/b&gt; | postal | EE | processor | email | contract | 1 |" in text
+    assert "it is not part of this answer" in text
+    with read_settings(None).open() as ledger, read_settings(None).projections(ledger) as projections:
+        looked = Consultation(
+            at=ledger.now(), role=Role.OPERATOR, who="P-17", purpose=Purpose.CONTRACT, fields=(Word("email"),),
+            door=Word("http"),
+        )  # fmt: skip
+        told = "\n".join(markdown(answer_of(projections, ledger, SubjectId(subject), consultations=[looked])))
+    assert "| operator | P-17 | contract | email | http |" in told
+    assert "it is not part of this answer" not in told
 
 
 def test_nothing_in_a_value_is_taken_for_markup_or_a_formula(
@@ -95,9 +127,9 @@ def test_a_cell_that_would_be_calculated_is_escaped(start: str) -> None:
 
 
 def test_holds_quarantine_and_retention_are_listed(program: Program, subject: str, asked: str) -> None:
-    for words in (("holds",), ("quarantine",)):
-        assert program(*words, "--json").json == []
-        assert program(*words).code == 0
-    (kept,) = program("retention", "--subject", subject, "--json").json
+    for words, name in (("holds", "holds"), ("quarantine", "orders")):
+        assert program(words, "--json").json == {name: []}
+        assert program(words).code == 0
+    (kept,) = program("retention", "--subject", subject, "--json").json["terms"]
     assert kept["retention_class"] == "contract"
     assert program("retention", "--subject", subject).code == 0

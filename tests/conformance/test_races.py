@@ -127,9 +127,9 @@ def test_a_conflict_inside_a_batch_fails_alone(any_bench: Bench) -> None:
     ledger = any_bench.ledger
     gate, begin = threading.Event(), ledger.engine.begin
 
-    def wait() -> Any:
+    def wait(*ahead: Any) -> Any:
         assert gate.wait(30)
-        return begin()
+        return begin(*ahead)
 
     ledger.engine.begin = wait  # type: ignore[method-assign]
     first = ledger._sequencer.submit(an_append("first"))

@@ -20,7 +20,7 @@ import msgspec
 
 from api.http.app import create_app
 from api.http.identity import local_issuer
-from api.http.limits import Rate, RateLimits
+from api.http.rates import Rate, RateLimits
 from api.http.service import RATES, Service
 from api.settings import Settings, directory_settings
 from ledger import Actor, Receipt

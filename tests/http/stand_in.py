@@ -18,11 +18,14 @@ import uvicorn
 
 from api.http.asgi import App, Message, Receive, Scope, Send
 from api.http.exchange import Exchanges, answer_problem, exchange_of
-from api.http.limits import BodyLimit, Concurrency, Deadline, Rate, RateLimits
+from api.http.limits import BodyLimit, Concurrency, Deadline
+from api.http.logs import configure_logs, log_request
 from api.http.protocol import DeadlineProtocol
+from api.http.rates import Rate, RateLimits
 
 MAX_BODY = 1024 * 1024
 LAYERS = ("protocol", "body", "concurrency", "deadline", "rates", "graceful")
+OPERATIONS = {f"/{name}".removesuffix("root"): name for name in ("root", "echo", "slow", "export", "raise", "large")}
 RATES = {"read": Rate(per_second=10_000, burst=10_000), "export": Rate(per_second=2, burst=4)}
 
 
@@ -57,7 +60,7 @@ class StandIn:
         path = scope["path"]
         exchange = exchange_of(scope)
         if exchange is not None:
-            exchange.operation = path.strip("/") or "root"
+            exchange.operation = OPERATIONS.get(path)
             exchange.role, exchange.actor_id = "support", "0b8fd1c6-5cf0-4b0e-9d7e-3f8c7a3d9f11"
         if path == "/raise":
             raise ValueError((await body_of(receive)).decode())
@@ -95,7 +98,7 @@ def built(off: set[str]) -> App:
         app = Concurrency(app, in_flight=64, waiting=128, wait_s=2.0)
     if "body" not in off:
         app = BodyLimit(app, lambda scope: MAX_BODY)
-    return Exchanges(app)
+    return Exchanges(app, [log_request])
 
 
 class _Announcing(uvicorn.Server):
@@ -117,8 +120,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("port_file", type=Path)
     parser.add_argument("--off", nargs="*", choices=LAYERS, default=[])
+    parser.add_argument("--connections", type=int)
+    parser.add_argument("--write-s", type=float, default=DeadlineProtocol.WRITE_S)
     arguments = parser.parse_args()
+    DeadlineProtocol.WRITE_S = arguments.write_s
+    if arguments.connections:
+        DeadlineProtocol.MAX_CONNECTIONS = arguments.connections
     off = set(arguments.off)
+    configure_logs()
     config = uvicorn.Config(
         built(off),
         host="127.0.0.1",

@@ -171,6 +171,7 @@ CLAIMS: Final[dict[str, tuple[object, Reason]]] = {
     "issued in the future": (claims() | {"iat": AT + 61}, Reason.NOT_YET),
     "not yet": (claims() | {"nbf": AT + 61}, Reason.NOT_YET),
     "a beginning that is text": (claims() | {"nbf": "now"}, Reason.LIFETIME),
+    "a beginning that is true": (claims() | {"nbf": True}, Reason.LIFETIME),
     "a beginning that is null": (claims() | {"nbf": None}, Reason.LIFETIME),
     "longer than a day": (claims() | {"exp": AT + 24 * 3600 + 1}, Reason.LIFETIME),
     "a hundred years": (claims() | {"exp": AT + 100 * 365 * 86_400}, Reason.LIFETIME),

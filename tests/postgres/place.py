@@ -44,7 +44,7 @@ class PostgresPlace:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute("SET client_min_messages = error")
             for schema in schemas:
-                for each in (schema, f"{schema}_keys"):
+                for each in (schema, f"{schema}_keys", f"{schema}_access", f"{schema}_access_keys"):
                     connection.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(each)))
 
     def clean(self) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -15,12 +19,14 @@ from ledger.commands import RegisterSubject
 from ledger.errors import InDoubt, StorageError
 from ledger.storage.server import Server
 from tests.bench import OFFICER, Bench, an_id, append, check_ledger
+from tests.postgres.black_hole import Seen
 from tests.postgres.cluster import Cluster
 from tests.postgres.place import PostgresPlace
 from tests.postgres.proxy import Proxy, When
 from tests.test_erasure import collect, decide, destroy
 
 MARI = an_id("mari")
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -55,6 +61,38 @@ def test_a_connection_cut_at_commit_is_in_doubt_and_asking_again_gives_one_event
     bench.given(RegisterSubject(subject_id=an_id("after")))
     check_ledger(bench.ledger, 3)
     assert bench.ledger.recorded_under("k") == range(1, 2)
+
+
+def in_a_black_hole(when: When, settings: str = "") -> Seen:
+    """Run the commit whose packets are lost in a network namespace of its own."""
+    probe = "ip link set lo up && tc qdisc add dev lo root blackhole"
+    if subprocess.run(["unshare", "--net", "sh", "-c", probe], capture_output=True, check=False).returncode:
+        pytest.skip("a network namespace, `ip` and `tc` are needed, and the right to use them (Linux, as root)")
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-m", "tests.postgres.black_hole", when, settings],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        timeout=180,
+        check=True,
+    )
+    return msgspec.json.decode(done.stdout, type=Seen)
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="a network namespace is needed (Linux)")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_commit_whose_packets_are_lost_is_in_doubt_within_five_seconds(when: When) -> None:
+    """Faults, row 10: nothing is closed or refused, so only keepalives and `tcp_user_timeout` end the wait."""
+    seen = in_a_black_hole(when)
+    assert seen.error_s <= 5
+    assert (seen.index, seen.size) == (1, 2), "one event, whether the server had heard of it or not"
+
+
+@pytest.mark.campaign
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="a network namespace is needed (Linux)")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_without_our_settings_of_the_connection_the_wait_is_longer(when: When) -> None:
+    """The defect that the test above is there for."""
+    assert in_a_black_hole(when, "keepalives_idle=8 tcp_user_timeout=11000").error_s > 5
 
 
 def test_without_an_idempotency_key_the_log_tells_what_became_of_it(bench: Bench, proxy: Proxy) -> None:

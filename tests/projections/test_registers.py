@@ -23,6 +23,7 @@ from ledger.commands import (
     OnboardEmployee,
     PresentDocument,
     PublishDocument,
+    RegisterRecipient,
     RegisterSubject,
     ReportViolation,
     RequestDisclosure,
@@ -38,9 +39,11 @@ from ledger.vocabulary import (
     BreachNature,
     BreachRisk,
     Channel,
+    Country,
     DocumentKind,
     LegalBasis,
     Purpose,
+    RecipientCategory,
     Role,
     SubjectId,
     SubjectRole,
@@ -49,7 +52,7 @@ from ledger.vocabulary import (
 from projections.audit_event import audit_events
 from projections.consent_record import consent_record
 from projections.duties import run_duties
-from tests.projections.world import OFFICER, World
+from tests.projections.world import OFFICER, START, World
 
 TEXT = default_policy_text()
 NEXT = TEXT.replace('"ee-accounting-1"', '"ee-accounting-2"').replace("[activities.bookkeeping]", "[activities.books]")
@@ -311,27 +314,58 @@ def test_a_consent_is_shown_as_a_record_and_a_receipt_of_27560(world: World) -> 
     policy = parse_policy(TEXT)
     (known,) = world.then.consents(subject)
     record = consent_record(known, policy, receipt=False, ledger="example.com/ledger")
-    assert record["dct:conformsTo"] == {"@id": "dpv-27560:record-eu-gdpr"}
+    assert record["dct:conformsTo"] == "dpv-27560:record-eu-gdpr"
     assert record["dpv:hasIdentifier"] == consent
     (process,) = record["dpv:hasProcess"]
-    assert process["dpv:hasPurpose"]["@id"] == "dpv:Advertising"
-    assert [one["@id"] for one in process["dpv:hasPersonalData"]] == ["pd:Contact", "dpv:PersonalData"]
-    assert process["dpv:hasRecipient"]["@id"] == f"urn:uuid:{recipient}"
-    assert record["dpv:hasNotice"]["dct:identifier"] == "sha256:" + "0" * 64
-    assert [one["@type"] for one in record["dpv:hasConsentStatus"]] == ["dpv:ConsentGiven"]
+    assert record.keys() >= _MANDATORY
+    assert process.keys() >= _OF_PROCESS
+    assert process["dpv:hasPurpose"][0]["skos:broader"] == "dpv:Advertising"
+    assert [one["skos:broader"] for one in process["dpv:hasPersonalData"]] == ["pd:Contact", "dpv:PersonalData"]
+    assert process["dpv:hasRecipient"] == [f"urn:uuid:{recipient}"]
+    named = {record["dct:creator"], *process["dpv:hasDataController"], *process["dpv:hasRecipient"]}
+    assert named == record["dpv:hasEntity"].keys(), "every entity that is named is described"
+    assert record["dpv:hasNotice"][0]["dpv:hasIdentifier"] == "sha256:" + "0" * 64
+    assert [one["@type"] for one in process["dpv:hasConsentStatus"]] == [["dpv:ConsentGiven"]]
+    assert "dct:modified" not in record
     world.given(WithdrawConsent(consent_id=consent, subject_id=subject, channel=Channel.PHONE))  # type: ignore[arg-type]
     (known,) = world.then.consents(subject)
     receipt = consent_record(known, policy, receipt=True, ledger="example.com/ledger")
-    assert (receipt["@type"], receipt["dct:conformsTo"]["@id"]) == ("dpv:ConsentReceipt", "dpv-27560:receipt-eu-gdpr")
-    assert [one["@type"] for one in receipt["dpv:hasConsentStatus"]] == ["dpv:ConsentGiven", "dpv:ConsentWithdrawn"]
-    prefixes = {word.partition(":")[0] for word in _words(receipt)}
+    assert (receipt["@type"], receipt["dct:conformsTo"]) == ("dpv:ConsentReceipt", "dpv-27560:receipt-eu-gdpr")
+    said = receipt["dpv:hasProcess"][0]["dpv:hasConsentStatus"]
+    assert [one["@type"] for one in said] == [["dpv:ConsentGiven"], ["dpv:ConsentWithdrawn"]]
+    assert receipt["dct:modified"] == said[1]["dpv:isIndicatedAtTime"]
+    partner = RegisterRecipient(
+        recipient_id=recipient,  # type: ignore[arg-type]
+        category=RecipientCategory.OTHER,
+        name="Partner OÜ",
+        country=Country("EE"),
+        valid_from=START,
+    )
+    world.given(AdoptPolicy(text=TEXT), partner)
+    (registered,) = world.then.recipients()
+    receipt = consent_record(known, policy, receipt=True, ledger="example.com/ledger", recipient=registered)
+    assert receipt["dpv:hasEntity"][f"urn:uuid:{recipient}"]["dpv:hasName"] == "Partner OÜ"
+    prefixes = {word.partition(":")[0] for word in _words(receipt | {"@context": None})}
     assert prefixes <= {*receipt["@context"], "urn", "http", "https"}
+
+
+# What ISO/IEC TS 27560 requires, in the words of DPV: of a record, and of each process in it.
+_MANDATORY = {
+    "dct:conformsTo", "dpv:hasIdentifier", "dpv:hasDataSubject", "dct:created", "dct:creator", "dct:language",
+    "dpv:hasProcess", "dpv:hasNotice", "dpv:hasEntity",
+}  # fmt: skip
+_OF_PROCESS = {
+    "dpv:hasPurpose", "dpv:hasPersonalData", "dpv:hasProcessing", "dpv:hasDataController", "dpv:hasDataSource",
+    "dpv:hasStorageCondition", "dpv:hasRecipient", "dpv:hasLegalBasis", "dpv:hasConsentStatus",
+}  # fmt: skip
 
 
 def _words(value: Any) -> list[str]:
     """Return every name and every `@id` and `@type` of a document."""
     if isinstance(value, dict):
-        named = [str(value[name]) for name in ("@id", "@type") if name in value]
+        types = value.get("@type", [])
+        named = [value["@id"]] if "@id" in value else []
+        named += types if isinstance(types, list) else [types]
         return [*named, *(name for name in value if ":" in name), *(w for one in value.values() for w in _words(one))]
     return [word for one in value for word in _words(one)] if isinstance(value, list) else []
 

@@ -69,6 +69,9 @@ def test_a_request_is_shown_with_its_clock_and_as_of_then(world: World) -> None:
     assert found.due_at == datetime(2026, 4, 2, 20, 59, 59, tzinfo=UTC)
     (before,) = world.then.requests(subject, as_of=received)
     assert (before.stage, before.verified, before.closed_at) == (RequestStage.OPEN, False, None)
+    assert before.status == "dpv:RequestRequiresAction", "the person is to say who they are"
+    (known,) = world.then.requests(subject, as_of=received + 1)
+    assert known.status == "dpv:RequestAcknowledged"
     assert world.then.requests(as_of=received - 1) == ()
     assert world.then.requests(SubjectId(new_id())) == ()
 

@@ -55,9 +55,9 @@ def reveal(**given: Any) -> RevealActor:
 
 MAKERS = [read, refused_access, flag, review, reveal]
 FIELD_KINDS = {
-    "operation": "word", "door": "word", "subjects": "ids", "record-refused-access.reason": "word", "flag_id": "id",
-    "reader_id": "id", "employee_id": "id", "digest": "digest", "window_start": "moment",
-    "hidden_until": "moment", "items": "count", "read": "count", "count": "count", "reveal-actor.ground": "enum", "review-flag.outcome": "enum",
+    "operation": "word", "door": "word", "record-refused-access.reason": "word", "flag_id": "id", "reader_id": "id",
+    "employee_id": "id", "digest": "digest", "window_start": "moment", "hidden_until": "moment", "items": "count",
+    "read": "count", "count": "count", "reveal-actor.ground": "enum", "review-flag.outcome": "enum", "subjects": "ids",
 }  # fmt: skip
 OTHER_FIELDS = {"to_subject"}
 CODES = ["flag-exists", "flag-state", "flag-unknown", "own-access", "read-unknown"]

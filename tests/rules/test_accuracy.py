@@ -87,6 +87,7 @@ FIELD_KINDS = {
 }  # fmt: skip
 OTHER_FIELDS = {"correction"}
 CODES = [
+    "restricted",
     "evidence-missing", "proposal-unknown", "proposal-exists", "restriction-unknown", "restriction-exists",
     "accuracy-contested", "notice-not-owed",
 ]  # fmt: skip

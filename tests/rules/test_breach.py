@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,11 +12,12 @@ from ledger.commands import (
     AssessBreach,
     CloseBreach,
     ConfirmBreach,
+    ExpireBreach,
     NotifyAuthority,
     NotifySubjects,
     SuspectBreach,
 )
-from ledger.errors import BreachExists, BreachState, BreachUnknown, Invalid, RoleMissing
+from ledger.errors import BreachExists, BreachState, BreachUnknown, Invalid, RetentionRuns, RoleMissing
 from ledger.events import (
     AuthorityNotified,
     BreachAssessed,
@@ -24,9 +25,13 @@ from ledger.events import (
     BreachConfirmed,
     BreachSuspected,
     SubjectsNotified,
+    Withheld,
 )
+from ledger.explain import explain
 from ledger.policy import default_policy_text
 from ledger.vocabulary import BreachNature, BreachRisk, Channel
+from projections import PROJECTIONS_FILE, open_projections
+from projections.duties import run_duties
 from tests.bench import START, SUPPORT, Bench, an_id
 
 BREACH = an_id("breach")
@@ -79,7 +84,11 @@ def close(**given: Any) -> CloseBreach:
     return CloseBreach(**{"breach_id": BREACH, "outcome": "contained"} | given)
 
 
-MAKERS = [suspect, confirm, assess, tell_authority, tell_people, close]
+def expire(**given: Any) -> ExpireBreach:
+    return ExpireBreach(**{"breach_id": BREACH} | given)
+
+
+MAKERS = [suspect, confirm, assess, tell_authority, tell_people, close, expire]
 FIELD_KINDS = {
     "breach_id": "id", "suspected_at": "moment", "aware_at": "moment", "notified_at": "moment", "risk": "enum",
     "facts": "text", "effects": "text", "measures": "text", "delay_reason": "text", "authority": "word",
@@ -227,3 +236,30 @@ def test_people_at_high_risk_are_told_or_the_exemption_is_named(aware: Bench) ->
 def test_an_exemption_is_named_only_where_it_is_needed(aware: Bench) -> None:
     aware.given(assess(), tell_authority())
     aware.when(close(exemption="encrypted")).refused(Invalid, field="exemption")
+
+
+@pytest.mark.rule("breach-texts-expire")
+def test_what_is_written_about_a_breach_is_erased_when_its_limitation_period_is_over(bench: Bench) -> None:
+    bench.given(AdoptPolicy(text=default_policy_text()))
+    bench.when(expire()).refused(BreachUnknown, breach=BREACH)
+    bench.given(suspect())
+    first = bench.ledger.size() - 1
+    bench.when(expire()).refused(BreachUnknown)
+    bench.given(close(outcome="none"))
+    bench.clock.now = datetime(2029, 11, 22, 21, 59, 59, tzinfo=UTC)
+    bench.when(expire()).refused(RetentionRuns, retention_class="contract")
+    assert bench.ledger.open(first).facts == "A laptop was left in a train"  # type: ignore[attr-defined]
+    with open_projections(bench.ledger, bench.directory / PROJECTIONS_FILE) as projections:
+        assert not run_duties(projections, bench.ledger, bench.clock.now).done
+        bench.clock.forward(seconds=1)
+        done = run_duties(projections, bench.ledger, bench.clock.now).done
+        assert [(one.duty, one.command) for one in done] == [("breach-expiry", "expire-breach")]
+        assert not run_duties(projections, bench.ledger, bench.clock.now).done
+        assert projections.breaches(show=True)[0].facts is Withheld.ERASED
+    assert [event.TOPIC for event in map(bench.ledger.open, range(done[0].index, bench.ledger.size()))] == [
+        "retention-expired", "key-destroyed", "personal-data-erased",
+    ]  # fmt: skip
+    assert {explain(bench.ledger, done[0].index + n).command for n in range(3)} == {"expire-breach"}
+    bench.when(expire()).refused(RetentionRuns)
+    bench.reopen()
+    assert bench.ledger.open(first).facts is Withheld.ERASED  # type: ignore[attr-defined]

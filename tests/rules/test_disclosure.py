@@ -27,7 +27,6 @@ from ledger.commands import (
 )
 from ledger.errors import (
     ApproverMissing,
-    ConsentMissing,
     DisclosureState,
     FieldsExcessive,
     FieldsMismatch,
@@ -49,7 +48,6 @@ from ledger.events import (
     DisclosureRefused,
     DisclosureTransmitted,
     DisclosureVoided,
-    KeyDestroyed,
     RecallOwed,
     RecipientNotified,
     Statute,
@@ -66,8 +64,7 @@ from ledger.vocabulary import (
     RetentionClass,
     SourceKind,
 )
-from tests.bench import START, SUPPORT, Bench, an_id, check_ledger
-from tests.race import MANY, prepare, races
+from tests.bench import START, SUPPORT, Bench, an_id
 
 MARI, PARTNER, OTHER = an_id("mari"), an_id("a partner"), an_id("another partner")
 DISCLOSURE, CONSENT = an_id("a disclosure"), an_id("a consent")
@@ -349,93 +346,3 @@ def test_a_recipient_is_notified_of_what_it_was_given(ready: Bench) -> None:
     ready.when(notify(fields=())).refused(NothingDisclosed, fields="none at all")
     ready.when(notify(recipient_id=OTHER)).refused(NothingDisclosed, recipient=OTHER)
     ready.when(notify(cause=NoticeCause.RECALL)).refused(NothingDisclosed, fields="email")
-
-
-# --- races -------------------------------------------------------------------------------------------------------
-
-
-def whose(number: int) -> dict[str, Any]:
-    return {"subject_id": an_id(f"subject {number}")}
-
-
-def which(number: int) -> dict[str, Any]:
-    return whose(number) | {"disclosure_id": an_id(f"disclosure {number}")}
-
-
-def its(number: int) -> dict[str, Any]:
-    return whose(number) | {"consent_id": an_id(f"consent {number}")}
-
-
-def test_a_withdrawal_and_a_transmission_that_race_have_one_order(bench: Bench) -> None:
-    bench.given(POLICY, partner())
-    prepare(
-        bench,
-        (
-            [
-                RegisterSubject(**whose(n)),
-                collect(**whose(n)),
-                consent(**its(n)),
-                request(**which(n)),
-                authorize(**which(n)),
-            ]
-            for n in range(MANY)
-        ),
-    )
-    for refused in races(bench.ledger, [(withdraw(**its(n)), transmit(**which(n))) for n in range(MANY)]):
-        assert [type(error) for error in refused] in ([], [ConsentMissing]), refused
-    withdrawn: set[str] = set()
-    sent: set[str] = set()
-    recalled: set[str] = set()
-    stopped = 0
-    for recorded in bench.ledger.read():
-        match recorded.event:
-            case ConsentWithdrawn(subject_id=subject_id):
-                withdrawn.add(subject_id)
-            case DisclosureTransmitted(subject_id=subject_id):
-                assert subject_id not in withdrawn, "nothing leaves after the withdrawal"
-                sent.add(subject_id)
-            case DisclosureVoided(subject_id=subject_id):
-                assert subject_id in withdrawn, "nothing is voided without a withdrawal"
-                stopped += 1
-            case RecallOwed(subject_id=subject_id):
-                recalled.add(subject_id)
-    assert len(sent) + stopped == MANY
-    assert recalled == sent, "what had left is called back"
-    assert sent, "both outcomes were seen"
-    assert stopped, "both outcomes were seen"
-    check_ledger(bench.ledger)
-
-
-def test_an_erasure_and_a_disclosure_that_race_have_one_order(bench: Bench) -> None:
-    bench.given(POLICY, partner())
-    prepare(
-        bench,
-        (
-            [
-                RegisterSubject(**whose(n)),
-                collect(**whose(n)),
-                by_law(**which(n)),
-                authorize(**which(n)),
-                decide(**whose(n)),
-            ]
-            for n in range(MANY)
-        ),
-    )
-    for refused in races(bench.ledger, [(destroy(**whose(n)), transmit(**which(n))) for n in range(MANY)]):
-        assert [type(error) for error in refused] in ([], [FieldsNotHeld]), refused
-    erased: set[str] = set()
-    sent = stopped = 0
-    for recorded in bench.ledger.read():
-        match recorded.event:
-            case KeyDestroyed(subject_id=subject_id):
-                erased.add(subject_id)
-            case DisclosureTransmitted(subject_id=subject_id):
-                assert subject_id not in erased, "what is erased is not sent"
-                sent += 1
-            case DisclosureVoided(subject_id=subject_id):
-                assert subject_id in erased
-                stopped += 1
-    assert (len(erased), sent + stopped) == (MANY, MANY)
-    assert sent, "both outcomes were seen"
-    assert stopped, "both outcomes were seen"
-    check_ledger(bench.ledger)

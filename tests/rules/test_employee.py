@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
-import msgspec
 import pytest
 
 from ledger import Actor
-from ledger.command import Command
 from ledger.commands import (
     AcknowledgeConfidentiality,
     AdoptPolicy,
     CollectData,
+    ExpireViolation,
     LapseAcknowledgement,
     OffboardEmployee,
     OnboardEmployee,
@@ -34,6 +31,7 @@ from ledger.errors import (
     EmployeeExists,
     EmployeeUnknown,
     Invalid,
+    RetentionRuns,
     RoleMissing,
     ViolationExists,
     ViolationUnknown,
@@ -47,10 +45,13 @@ from ledger.events import (
     UseDenied,
     ViolationReported,
     ViolationResolved,
+    Withheld,
 )
 from ledger.policy import default_policy_text
 from ledger.vocabulary import DocumentKind, LegalBasis, Purpose, Role, SourceKind
-from tests.bench import OFFICER, START, SUPPORT, Bench, an_id, check_ledger
+from projections import PROJECTIONS_FILE, open_projections
+from projections.duties import run_duties
+from tests.bench import OFFICER, START, SUPPORT, Bench, an_id
 
 MARI, VIOLATION = an_id("mari"), an_id("violation")
 EMPLOYEE = SUPPORT.id
@@ -103,7 +104,11 @@ def resolve(**given: Any) -> ResolveViolation:
     return ResolveViolation(**{"violation_id": VIOLATION, "outcome": "warned", "details": "Talked to"} | given)
 
 
-MAKERS = [onboard, acknowledge, lapse, offboard, report, resolve]
+def expire(**given: Any) -> ExpireViolation:
+    return ExpireViolation(**{"violation_id": VIOLATION} | given)
+
+
+MAKERS = [onboard, acknowledge, lapse, offboard, report, resolve, expire]
 FIELD_KINDS = {"employee_id": "id", "violation_id": "id", "details": "text", "report-violation.category": "word"}
 OTHER_FIELDS: set[str] = set()
 CODES = [
@@ -286,59 +291,18 @@ def test_the_officer_resolves_an_open_violation_once(office: Bench) -> None:
     office.when(resolve()).refused(ViolationUnknown)
 
 
-# A thousand rounds: so many employees at once, so that they share commits, and so often each.
-EMPLOYEES, ROUNDS = 40, 25
-
-
-@pytest.mark.rule("access-needs-acknowledgement")
-@pytest.mark.rule("acknowledgement-lapses-after-grace")
-def test_an_acknowledgement_that_lapses_while_it_is_used_has_one_order(office: Bench) -> None:
-    """The invariant is read from the log: no data is used after the lapse that stands before it."""
-    staff = [Actor(id=an_id(f"employee {i}"), role=Role.SUPPORT) for i in range(EMPLOYEES)]
-    barrier = threading.Barrier(2 * EMPLOYEES)
-    unexpected: list[BaseException] = []
-
-    def run(actor: Actor, *commands: tuple[Command, Actor]) -> None:
-        try:
-            for _ in range(ROUNDS):
-                if len(commands) == 2:
-                    office.ledger.record(*commands[0])
-                barrier.wait(60)
-                with suppress(AcknowledgementMissing):
-                    office.ledger.record(*commands[-1])
-                barrier.wait(60)
-        except BaseException as error:
-            unexpected.append(error)
-            barrier.abort()
-
-    threads = []
-    for actor in staff:
-        office.ledger.record(onboard(employee_id=actor.id), OFFICER)
-        asked = msgspec.structs.replace(USE, employee_id=actor.id)
-        renewed = (acknowledge(employee_id=actor.id), actor)
-        threads.append(threading.Thread(target=run, args=(actor, renewed, (asked, actor))))
-        threads.append(threading.Thread(target=run, args=(actor, (lapse(employee_id=actor.id), OFFICER))))
-    start = office.ledger.size()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not unexpected
-    current: dict[Any, bool] = {}
-    used = denied_after = 0
-    for recorded in office.ledger.read(after=start):
-        match recorded.event:
-            case AcknowledgementLapsed(employee_id=employee_id):
-                current[employee_id] = False
-            case ConfidentialityAcknowledged(employee_id=employee_id):
-                current[employee_id] = True
-            case DataUsed(employee_id=employee_id):
-                assert current[employee_id], "nothing is used once the acknowledgement has lapsed"
-                used += 1
-            case UseDenied(employee_id=employee_id):
-                assert not current[employee_id], "nothing is denied before"
-                denied_after += 1
-    assert used + denied_after == EMPLOYEES * ROUNDS
-    assert used
-    assert denied_after
-    check_ledger(office.ledger)
+@pytest.mark.rule("violation-texts-expire")
+def test_what_is_written_about_a_violation_is_erased_when_its_limitation_period_is_over(bench: Bench) -> None:
+    bench.given(AdoptPolicy(text=default_policy_text()), report())
+    first = bench.ledger.size() - 1
+    bench.when(expire()).refused(ViolationUnknown, violation=VIOLATION)
+    bench.given(resolve())
+    bench.when(expire()).refused(RetentionRuns)
+    bench.clock.forward(days=3 * 366)
+    with open_projections(bench.ledger, bench.directory / PROJECTIONS_FILE) as projections:
+        done = run_duties(projections, bench.ledger, bench.clock.now).done
+        assert [(one.duty, one.command) for one in done] == [("violation-expiry", "expire-violation")]
+        assert not run_duties(projections, bench.ledger, bench.clock.now).done
+        (violation,) = projections.violations(OFFICER)
+    assert {violation.employee, violation.details, violation.resolution} == {Withheld.ERASED}
+    assert bench.ledger.open(first).details is Withheld.ERASED  # type: ignore[attr-defined]

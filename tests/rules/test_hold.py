@@ -12,7 +12,6 @@ from ledger.command import Past
 from ledger.commands import (
     AdoptPolicy,
     CollectData,
-    CorrectData,
     DecideErasure,
     DestroyKeys,
     EndRelationship,
@@ -30,7 +29,6 @@ from ledger.commands import (
 )
 from ledger.errors import (
     ErasureUndecided,
-    FieldUnknown,
     HoldExists,
     HoldUnknown,
     Invalid,
@@ -43,13 +41,11 @@ from ledger.errors import (
 )
 from ledger.events import (
     ClassDecision,
-    DataCorrected,
     ErasureDeferred,
     KeyDestroyed,
     LegalHoldPlaced,
     LegalHoldReleased,
     LegalHoldReviewed,
-    PersonalDataCollected,
     PersonalDataErased,
     RelationshipEnded,
     RelationshipResumed,
@@ -62,7 +58,6 @@ from ledger.state.retention import terms
 from ledger.vocabulary import (
     Channel,
     ErasureOutcome,
-    IdentityCheck,
     LegalBasis,
     OrderChannel,
     Purpose,
@@ -71,9 +66,8 @@ from ledger.vocabulary import (
     SourceKind,
     SubjectRole,
 )
-from tests.bench import START, SUPPORT, Bench, an_id, check_ledger
+from tests.bench import START, SUPPORT, Bench, an_id
 from tests.conftest import MakeBench
-from tests.race import race
 from tests.rules.test_request import at
 
 MARI, HOLD, CASE, OTHER = an_id("mari"), an_id("hold"), an_id("case"), an_id("other hold")
@@ -272,6 +266,33 @@ def test_what_the_law_keeps_is_decided_to_be_kept(bench: Bench) -> None:
     assert bench.when(DecideErasure(subject_id=MARI, decisions=(kept,))).refusal is None
 
 
+@pytest.mark.rule("erasure-is-decided-per-class")
+@pytest.mark.parametrize(
+    ("retention_class", "latest"),
+    [
+        (RetentionClass.MARKETING, "2028-11-22T21:59:59+00:00"),
+        (RetentionClass.ACCOUNTING, "2033-12-31T21:59:59+00:00"),
+        (RetentionClass.ORDER, "2036-11-22T21:59:59+00:00"),
+    ],
+)
+def test_nothing_is_decided_to_be_kept_longer_than_its_period(
+    bench: Bench, retention_class: RetentionClass, latest: str
+) -> None:
+    def kept(until: datetime) -> DecideErasure:
+        decision = ClassDecision(
+            retention_class=retention_class,
+            outcome=ErasureOutcome.KEPT,
+            ground="claim",  # type: ignore[arg-type]
+            until=until,
+        )
+        return DecideErasure(subject_id=MARI, decisions=(decision,))
+
+    last = datetime.fromisoformat(latest)
+    bench.when(kept(last + timedelta(seconds=1))).refused(Invalid, field="decisions")
+    assert bench.when(kept(last)).refusal is None
+    bench.when(kept(START)).refused(Invalid, field="decisions")
+
+
 # --- expiry ------------------------------------------------------------------------------------------------------
 
 OVER = datetime(2028, 11, 22, 21, 59, 59, tzinfo=UTC)
@@ -376,42 +397,3 @@ def test_consent_proof_runs_from_the_last_withdrawal(make_bench: MakeBench) -> N
     bench.clock.forward(days=1)
     bench.given(WithdrawConsent(consent_id=an_id("c"), subject_id=MARI, channel=Channel.PHONE))
     assert started(bench, RetentionClass.CONSENT_PROOF) == START + timedelta(days=1)
-
-
-# --- the race ----------------------------------------------------------------------------------------------------
-
-ROUNDS = 1_000
-
-
-def test_an_erasure_and_a_correction_that_race_have_one_order(bench: Bench) -> None:
-    """After the erasure no value of before opens; a correction came before it, or found nothing to correct."""
-    outcomes = {"corrected": 0, "refused": 0}
-    for number in range(ROUNDS):
-        subject = an_id(f"subject {number}")
-        bench.given(RegisterSubject(subject_id=subject), collect(subject_id=subject))
-        version = bench.ledger.size() - 1
-        bench.given(DecideErasure(subject_id=subject, decisions=decide(RetentionClass.MARKETING).decisions))
-        correction = CorrectData(
-            subject_id=subject, field="email", value="new@example.com", expected_version=version,
-            channel=Channel.PHONE, verification=IdentityCheck.CALL_BACK, evidence="call-1",
-        )  # fmt: skip
-        erasure = destroy(subject_id=subject)
-        if number % 2:
-            results = race(bench.ledger, erasure, correction)[::-1]
-        else:
-            results = race(bench.ledger, correction, erasure)
-        assert results[1] is None
-        assert results[0] is None or isinstance(results[0], FieldUnknown), results[0]
-        outcomes["corrected" if results[0] is None else "refused"] += 1
-    check_ledger(bench.ledger)
-    gone: set[str] = set()
-    for recorded in bench.ledger.read():
-        event = recorded.event
-        if isinstance(event, KeyDestroyed):
-            gone.add(event.subject_id)
-        elif isinstance(event, DataCorrected):
-            assert event.subject_id not in gone, "nothing is corrected after the erasure"
-        if isinstance(event, DataCorrected | PersonalDataCollected):
-            assert bench.ledger.open(recorded.index).values["email"] is Withheld.ERASED  # type: ignore[attr-defined]
-    assert len(gone) == ROUNDS
-    assert all(outcomes.values()), outcomes

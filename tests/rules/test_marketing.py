@@ -70,8 +70,7 @@ from ledger.vocabulary import (
     SourceKind,
     SubjectRole,
 )
-from tests.bench import START, SUPPORT, Bench, an_id, check_ledger
-from tests.race import MANY, prepare, races
+from tests.bench import START, SUPPORT, Bench, an_id
 
 MARI, JAAN, CLIENT = an_id("mari"), an_id("jaan"), an_id("client")
 CONSENT, OWN, PARTNERS = an_id("a consent"), an_id("an own campaign"), an_id("a partners' campaign")
@@ -404,65 +403,3 @@ def test_partner_offers_are_at_most_so_many_and_fewer_than_own_ones(ready: Bench
 )
 def test_a_window_is_in_calendar_months(moment: Any, months: int, before: Any) -> None:
     assert months_before(datetime(*moment, tzinfo=UTC), months) == datetime(*before, tzinfo=UTC)
-
-
-# --- races -------------------------------------------------------------------------------------------------------
-
-
-def whose(number: int) -> dict[str, Any]:
-    return {"subject_id": an_id(f"subject {number}")}
-
-
-def life(number: int, *more: Any) -> list[Any]:
-    who = whose(number)
-    first = [register(**who), collect(**who, values={"email": f"{number}@example.com"})]
-    return [*first, agree(**who, consent_id=an_id(f"consent {number}")), *more]
-
-
-def test_an_objection_and_an_offer_that_race_have_one_order(bench: Bench) -> None:
-    bench.given(POLICY, plan())
-    prepare(bench, (life(n, reserve(**whose(n))) for n in range(MANY)))
-    for refused in races(bench.ledger, [(object_to(**whose(n)), send(**whose(n))) for n in range(MANY)]):
-        assert [type(error) for error in refused] in ([], [ObjectionStands]), refused
-    objected: set[str] = set()
-    went = stopped = 0
-    for recorded in bench.ledger.read():
-        match recorded.event:
-            case MarketingObjected(subject_id=subject_id):
-                objected.add(subject_id)
-            case OfferSent(subject_id=subject_id):
-                assert subject_id not in objected, "nothing goes after the objection"
-                went += 1
-            case OfferSuppressed(subject_id=subject_id):
-                assert subject_id in objected
-                stopped += 1
-    assert (len(objected), went + stopped) == (MANY, MANY)
-    assert went, "both outcomes were seen"
-    assert stopped, "both outcomes were seen"
-    check_ledger(bench.ledger)
-
-
-def test_two_campaigns_that_race_for_the_last_partner_slot_have_one_winner(bench: Bench) -> None:
-    one, two = partners_offer(1), partners_offer(2)
-    owns = [{"campaign_id": an_id(f"own {number}")} for number in range(2)]
-    bench.given(POLICY, plan_partners(**one), plan_partners(**two), *(plan(**own) for own in owns))
-
-    def with_one_slot(number: int) -> list[Any]:
-        who = whose(number)
-        offers = [make(**who, **own) for own in owns for make in (reserve, send)]
-        return life(number, agree_to_partners(**who, consent_id=an_id(f"partners {number}")), *offers)
-
-    prepare(bench, (with_one_slot(n) for n in range(MANY)))
-    pairs = [(reserve(**whose(n), **one), reserve(**whose(n), **two)) for n in range(MANY)]
-    for refused in races(bench.ledger, pairs):
-        assert [type(error) for error in refused] == [PartnerNotFewer], refused
-    slots: dict[str, int] = {}
-    winners = set()
-    for recorded in bench.ledger.read():
-        if isinstance(recorded.event, OfferReserved) and recorded.event.kind is OfferKind.PARTNER:
-            slots[recorded.event.subject_id] = slots.get(recorded.event.subject_id, 0) + 1
-            winners.add(recorded.event.campaign_id)
-    assert len(slots) == MANY
-    assert set(slots.values()) == {1}
-    assert winners == {one["campaign_id"], two["campaign_id"]}, "both outcomes were seen"
-    check_ledger(bench.ledger)

@@ -67,7 +67,7 @@ def withdraw(subject: str, name: str = "") -> WithdrawConsent:
 MAKERS = [merge, unmerge]
 FIELD_KINDS = {"merged_id": "id"}
 OTHER_FIELDS: set[str] = set()
-CODES = ["subject-erased", "subjects-not-apart", "subjects-not-merged"]
+CODES = ["person-refused", "subject-erased", "subjects-not-apart", "subjects-not-merged"]
 
 
 @pytest.fixture
@@ -205,7 +205,12 @@ def test_an_unmerge_restores_both_histories(people: Bench) -> None:
     people.given(consent(MARI), consent(WRITER), withdraw(WRITER), merge())
     assert not permitted(people)
     people.when(unmerge()).then(
-        SubjectsUnmerged(subject_id=MARI, merged_id=WRITER, ground="namesake")  # type: ignore[arg-type]
+        SubjectsUnmerged(
+            subject_id=MARI,
+            merged_id=WRITER,
+            ground="namesake",  # type: ignore[arg-type]
+            members=tuple(sorted((MARI, WRITER))),
+        )
     )
     assert permitted(people, MARI)
     people.given(consent(WRITER, "anew"))

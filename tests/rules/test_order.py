@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from api.order_intake import Taken, take_in
 from ledger.commands import (
     AdoptPolicy,
     CancelOrder,
@@ -43,10 +41,9 @@ from ledger.events import (
     Transaction,
 )
 from ledger.policy import default_policy_text
-from ledger.vocabulary import Channel, IdentityCheck, OrderChannel, Quarantine, new_id
-from tests.bench import START, SUPPORT, Bench, an_id, check_ledger
+from ledger.vocabulary import Channel, IdentityCheck, OrderChannel, Quarantine
+from tests.bench import START, Bench, an_id
 from tests.conftest import MakeBench
-from tests.rules.test_request import at
 
 MARI, JAAN, CLIENT, ORDER, MANDATE = (an_id(name) for name in ("mari", "jaan", "client", "order", "mandate"))
 TEXT = default_policy_text()
@@ -65,7 +62,7 @@ order = maker(
 )  # fmt: skip
 release = maker(ReleaseOrder, order_id=ORDER, verification=IdentityCheck.CALL_BACK, evidence="call-1")
 reject = maker(RejectOrder, order_id=ORDER, channel=Channel.EMAIL, reason="not-ours")
-use = maker(UseOrder, order_id=ORDER, use="proof")
+use = maker(UseOrder, order_id=ORDER, subject_id=MARI, use="proof")
 give = maker(GiveMandate, mandate_id=MANDATE, client_id=CLIENT, subject_id=MARI, evidence="doc-1")
 revoke = maker(RevokeMandate, mandate_id=MANDATE, client_id=CLIENT, subject_id=MARI, reason="left")
 execute = maker(ExecuteOrder, order_id=ORDER, transactions=(Transaction(reference="T-1", result_digest="0" * 64),))
@@ -215,36 +212,3 @@ def test_before_any_policy_a_record_is_for_proof_and_reproduction(make_bench: Ma
     bench.when(use(use="complaint-handling")).refused(
         UseNotNamed, OrderUseDenied(**WHOSE, use="complaint-handling", reason="use-not-named")
     )
-
-
-# --- the same order twice ----------------------------------------------------------------------------------------
-
-ROUNDS = 1_000
-
-
-@pytest.mark.rule("same-order-is-one")
-def test_the_same_order_twice_at_once_is_one_order(bench: Bench) -> None:
-    """Two doors took the same message in: each gave it an id of its own, and one of them stands."""
-    again = {True: 0, False: 0}
-    for number in range(ROUNDS):
-        taken: list[Taken] = []
-        barrier = threading.Barrier(2)
-
-        def take(key: str, taken: list[Taken] = taken, barrier: threading.Barrier = barrier) -> None:
-            barrier.wait(30)
-            taken.append(take_in(bench.ledger, order(order_id=new_id()), SUPPORT, key=key))
-
-        threads = [threading.Thread(target=take, args=(f"<{number}@example.com>",)) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60)
-        assert len(taken) == 2
-        assert taken[0].order_id == taken[1].order_id
-        assert taken[0].receipt.index == taken[1].receipt.index
-        again[taken[0].again] += 1
-        again[taken[1].again] += 1
-    check_ledger(bench.ledger, at(2) + ROUNDS)
-    orders = [r.event.order_id for r in bench.ledger.read() if isinstance(r.event, OrderRecorded)]
-    assert len(orders) == len(set(orders)) == ROUNDS
-    assert again[True]

@@ -18,7 +18,9 @@ from ledger.commands import (
     ExtendDeadline,
     ForwardRequest,
     FulfilRequest,
+    MergeSubjects,
     MissDeadline,
+    ObjectToMarketing,
     ReceiveRequest,
     RefuseRequest,
     RegisterSubject,
@@ -288,10 +290,10 @@ def correct(field: str = "given-name", version: int = at(2)) -> CorrectData:
     )
 
 
-def restrict(*fields: str) -> RestrictProcessing:
+def restrict(*fields: str, subject_id: Any = MARI) -> RestrictProcessing:
     return RestrictProcessing(
         restriction_id=an_id("restriction"),
-        subject_id=MARI,
+        subject_id=subject_id,
         ground=RestrictionGround.CLAIMS,
         channel=Channel.EMAIL,
         fields=fields,
@@ -318,6 +320,29 @@ def test_a_request_is_fulfilled_once_what_it_asks_for_is_recorded(bench: Bench, 
         RequestFulfilled(request_id=REQUEST, subject_id=MARI, proof=bench.ledger.size() - 2, channel=Channel.EMAIL)
     )
     bench.when(fulfil()).refused(RequestState, state="fulfilled")
+
+
+@pytest.mark.rule("fulfilled-means-happened")
+@pytest.mark.parametrize("purpose", [None, Purpose.OWN_OFFERS, Purpose.PARTNER_OFFERS, Purpose.SERVICE])
+def test_an_objection_to_offers_is_fulfilled_by_being_recorded(bench: Bench, purpose: Purpose | None) -> None:
+    objected = ObjectToMarketing(subject_id=MARI, channel=Channel.EMAIL, received_at=START)
+    bench.given(objected, receive(kind=RequestKind.OBJECTION, purpose=purpose))
+    bench.when(fulfil()).refused(NotFulfilled)
+    bench.given(objected)
+    if purpose is Purpose.SERVICE:
+        bench.when(fulfil()).refused(NotFulfilled, asked="objection")
+        return
+    bench.when(fulfil()).then(
+        RequestFulfilled(request_id=REQUEST, subject_id=MARI, proof=bench.ledger.size() - 2, channel=Channel.EMAIL)
+    )
+
+
+@pytest.mark.rule("fulfilled-means-happened")
+def test_what_was_done_on_another_record_of_the_person_fulfils_nothing_here(bench: Bench) -> None:
+    jaan = an_id("jaan")
+    bench.given(RegisterSubject(subject_id=jaan), receive(kind=RequestKind.RESTRICTION))
+    bench.given(MergeSubjects(subject_id=MARI, merged_id=jaan, ground="same-code"))  # type: ignore[arg-type]
+    bench.given(restrict(subject_id=jaan)).when(fulfil()).refused(NotFulfilled)
 
 
 @pytest.mark.rule("fulfilled-means-happened")

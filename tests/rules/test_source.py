@@ -76,8 +76,7 @@ from ledger.vocabulary import (
     RetentionClass,
     SourceKind,
 )
-from tests.bench import START, Bench, an_id, check_ledger
-from tests.race import MANY, prepare, races
+from tests.bench import START, Bench, an_id
 
 MARI, JAAN = an_id("mari"), an_id("jaan")
 ISSUER, REGISTER, GUARANTEE, BATCH = an_id("issuer"), an_id("register"), an_id("guarantee"), an_id("batch")
@@ -401,30 +400,3 @@ def test_offers_wait_until_the_person_was_told_where_their_data_comes_from(ready
             basis=OfferBasis.CONSENT,
         )
     )
-
-
-def test_a_revocation_and_an_import_that_race_have_one_order(bench: Bench) -> None:
-    bench.given(POLICY)
-
-    def which(number: int) -> dict[str, Any]:
-        return {"source_id": an_id(f"issuer {number}"), "guarantee_id": an_id(f"guarantee {number}")}
-
-    prepare(bench, ([issuer(source_id=which(n)["source_id"]), guarantee(**which(n))] for n in range(MANY)))
-    pairs = [(revoke(**which(n)), batch(**which(n), batch_id=an_id(f"batch {n}"))) for n in range(MANY)]
-    assert not any(races(bench.ledger, pairs))
-    revoked: set[str] = set()
-    imported = quarantined = 0
-    for recorded in bench.ledger.read():
-        match recorded.event:
-            case GuaranteeRevoked(guarantee_id=guarantee_id):
-                revoked.add(guarantee_id)
-            case BatchImported(guarantee_id=guarantee_id):
-                assert guarantee_id not in revoked, "nothing is imported under a revoked guarantee"
-                imported += 1
-            case BatchQuarantined(guarantee_id=guarantee_id):
-                assert guarantee_id in revoked
-                quarantined += 1
-    assert (len(revoked), imported + quarantined) == (MANY, MANY)
-    assert imported, "both outcomes were seen"
-    assert quarantined, "both outcomes were seen"
-    check_ledger(bench.ledger)

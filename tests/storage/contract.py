@@ -19,6 +19,8 @@ from ledger.sealing import Box
 from ledger.storage.engine import (
     NO_EVENTS,
     PAGE,
+    TAIL,
+    Ahead,
     Batch,
     Condition,
     Engine,
@@ -116,6 +118,40 @@ class EngineContract:
     @pytest.fixture
     def engine(self, open_engine: OpenEngine) -> Engine:
         return open_engine()
+
+    # --- what is asked ahead -----------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize("known", [0, 1, 3])
+    def test_what_is_named_ahead_is_as_it_is_under_the_lock(self, open_engine: OpenEngine, known: int) -> None:
+        first, second = open_engine(), open_engine()
+        used = IdempotencyRow(key_of(1), key_of(2), 0, 1)
+        put(first, Put("t", ("a",)), idempotency=[used])
+        put(second, Put("t", ("a", "b")), Put("u", ("b",)))
+        ahead = Ahead(known, {Tag("a"), Tag("unused")}, {key_of(1), key_of(3)})
+        with first.begin(ahead) as transaction:
+            assert transaction.head.size == 3
+            assert transaction.head.last_entry == entry_of(2)
+            assert transaction.tail(known) == [entry_of(index) for index in range(known, 3)]
+            assert transaction.tail(2) == [entry_of(2)], "what was not named ahead may be asked too"
+            assert transaction.last_checkpoint() == (3, note_of(3))
+            found = transaction.tag_heads(list(map(Tag, ("a", "b", "unused", "never"))))
+            assert found == {"a": (2, 1), "b": (2, 2), "unused": NO_EVENTS, "never": NO_EVENTS}
+            assert transaction.idempotent([key_of(1), key_of(3), key_of(4)]) == {key_of(1): used}
+
+    def test_nothing_is_ahead_in_an_empty_store(self, engine: Engine) -> None:
+        with engine.begin(Ahead(0, {Tag("a")}, {key_of(1)})) as transaction:
+            assert transaction.head.size == 0
+            assert transaction.tail(0) == []
+            assert transaction.last_checkpoint() is None
+            assert transaction.tag_heads([Tag("a")]) == {Tag("a"): NO_EVENTS}
+            assert transaction.idempotent([key_of(1)]) == {}
+
+    def test_a_tail_is_cut_off_where_it_is_long(self, engine: Engine) -> None:
+        put(engine, *(Put("t") for _ in range(TAIL + 2)))
+        for first, entries in ((0, TAIL), (1, TAIL), (2, TAIL), (3, TAIL - 1)):
+            with engine.begin(Ahead(first)) as transaction:
+                assert transaction.head.last_entry == entry_of(TAIL + 1)
+                assert transaction.tail(first) == [entry_of(index) for index in range(first, first + entries)]
 
     # --- an empty store ----------------------------------------------------------------------------------------
 
@@ -473,6 +509,13 @@ class EngineContract:
             assert sorted(index.leaves([key_of(i) for i in (149, 3, 500, 3)])) == sorted([leaves[3], leaves[149]])
             assert len(index.leaves([leaf[0] for leaf in leaves])) == 150
             assert list(all_leaves(index)) == sorted(leaves)
+            assert index.packs([b"\x00", b"\x04\xf0", b"\x08"]) == {b"\x00": b"a", b"\x04\xf0": b"b"}
+            assert index.packs([]) == {}
+            everything = (bytes(32), b"\xff" * 32)
+            ten = sorted(leaves)[:10]
+            spans = [(*everything, 10), (b"\xff" * 32, b"\xff" * 32, 10), (*everything, 1)] * 500
+            assert index.leaves_in(spans) == [ten, [], ten[:1]] * 500, "more than one statement takes"
+            assert index.leaves_in([]) == []
             assert index.packs_after(b"", 10) == [(b"\x00", b"a"), (b"\x04\xf0", b"b")]
             assert index.packs_after(b"\x00", 10) == [(b"\x04\xf0", b"b")]
             assert (index.pack(b"\x00"), index.pack(b"\x04\xf0"), index.pack(b"\x04\xe0")) == (b"a", b"b", None)

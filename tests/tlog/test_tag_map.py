@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
+from typing import cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +14,7 @@ from ledger.errors import Tampered
 from ledger.storage.engine import AuditRow
 from ledger.storage.sqlite import index_schema
 from ledger.storage.sqlite_tags import SqliteTagStore, scratch_index
-from ledger.storage.tag_store import all_packs
+from ledger.storage.tag_store import TagIndexReader, all_packs
 from ledger.tlog import tag_map
 from ledger.tlog.index import TagState
 from tests.tlog import naive_index
@@ -101,6 +102,33 @@ def test_the_packs_do_not_depend_on_the_steps() -> None:
     assert list(all_packs(one.store)) == list(all_packs(many.store))
     assert len(list(all_packs(one.store))) > 10
     one.check()
+
+
+def test_what_is_hashed_is_read_in_as_few_steps_however_much_it_is() -> None:
+    """A store behind a network answers each call in a round trip, and the commitment holds up appends meanwhile."""
+    index = Map()
+    index.count([[i] for i in range(6_000)])
+    index.settle(10_000)
+    calls: list[str] = []
+
+    class Counting:
+        """Notes what is asked of the store."""
+
+        def __getattr__(self, name: str) -> object:
+            calls.append(name)
+            return getattr(index.store, name)
+
+    reader = cast(TagIndexReader, Counting())
+    for count in (5, 2_000):
+        index.count([[i] for i in range(count)])
+        calls.clear()
+        change = tag_map.settle(reader, index.store.state(), index.store.marks(10_000))
+        assert len(change.settled) > count * 0.9
+        assert set(calls) == {"packs", "leaves_in"}
+        # Packs reach two levels down here: one read of packs, and two of leaves, for each and the one below.
+        assert len(calls) <= 3 * 4
+        assert index.store.write(change, index.store.state())
+    index.check()
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def _named(jwk: object) -> list[tuple[tuple[str, str], PublicKey]]:
     if not isinstance(jwk, dict) or not is_key_id(key_id := jwk.get("kid")):
         return []
     operations = jwk.get("key_ops", ["verify"])
-    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations or "d" in jwk:
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return []
     try:
         key, algorithms = _public_key(jwk)
@@ -117,6 +117,7 @@ def _public_key(jwk: dict[str, Any]) -> tuple[PublicKey, tuple[str, ...]]:
             edwards = jwt.algorithms.OKPAlgorithm.from_jwk(jwk)
             if isinstance(edwards, Ed25519PublicKey):
                 return edwards, ("EdDSA",)
+    # Also what holds a private half: the library makes a private key of it.
     raise ValueError("not a kind of key that verifies here")
 
 

@@ -55,7 +55,7 @@ class RemoteKeys:
 
     def is_due(self, key_id: str, algorithm: str) -> bool:
         if self.find(key_id, algorithm) is not None:
-            return not self._age_within(FRESH_S) and self._may_try() and not self._fetching.locked()
+            return not self._age_within(FRESH_S) and self._may_try()
         return self._may_try() or self._fetching.locked() or not self._age_within(STALE_S)
 
     def refresh(self) -> None:

@@ -7,10 +7,10 @@ import msgspec
 from api.http.ask import Ask
 from api.http.commanding import ReceiptDocument, receipt_document
 from api.http.operation import Body, Reply, Shows, query
-from api.http.parameters import Parameter, number, page_size
+from api.http.parameters import OPEN_ONLY, Parameter, number, page_size
 from ledger.commands import ReviewFlag
 from ledger.vocabulary import ActorId, FlagId, FlagOutcome, Reference, RevealGround
-from projections.access_log import Accesses, Looks
+from projections.access_log import Accesses, Flags, Looks
 
 _LIMIT = Parameter("limit", "How many a page has.", page_size, {"type": "integer", "minimum": 1, "maximum": 1_000})
 _BEFORE = Parameter(
@@ -67,6 +67,18 @@ def reveal_actor(ask: Ask) -> Reply:
         to_subject=wanted.to_subject,
     )  # fmt: skip
     return Reply(body=Revealed(revealed), status=201)
+
+
+@query(
+    "list-flags", "/access/flags", shows=Shows.SEALED, result=Flags,
+    parameters=(_LIMIT, _BEFORE, OPEN_ONLY),
+)  # fmt: skip
+def list_flags(ask: Ask) -> Reply:
+    """List unusual reading, the newest first: rate, breadth, own colleagues, out of hours. Never about whoever asks."""
+    found = ask.service.access.flags(
+        ask.caller.actor, cursor=ask.get("before"), limit=ask.get("limit") or 100, open_only=bool(ask.get("open"))
+    )
+    return Reply(body=found)
 
 
 class Reviewing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

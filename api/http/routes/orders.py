@@ -10,7 +10,7 @@ import msgspec
 from api.http.ask import Ask
 from api.http.commanding import ReceiptDocument, receipt_document
 from api.http.operation import BYTES, Body, Reply, Shows, query
-from api.http.owners import About
+from api.http.owners import About, order_of
 from api.http.parameters import (
     AS_OF,
     CURSOR,
@@ -197,4 +197,8 @@ def read_content(ask: Ask) -> Reply:
 def _use(ask: Ask) -> None:
     """Record what an employee uses the record of an order for. Raises UseNotNamed for what the terms do not name."""
     if ask.by_staff:
-        ask.ledger.record(UseOrder(order_id=ask.order_id, use=Word(ask.needed("use"))), ask.caller.actor)
+        order = order_of(ask.ledger, ask.order_id)
+        if order is None:
+            raise OrderUnknown(order=ask.order_id)
+        use = UseOrder(order_id=ask.order_id, subject_id=order.subject_id, use=Word(ask.needed("use")))
+        ask.ledger.record(use, ask.caller.actor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -26,12 +27,13 @@ from api.http.parameters import (
 )
 from api.http.problems import Problem
 from api.http.staff import allowed_fields, check_employee, check_use
+from ledger import Actor
 from ledger.command import Recorded
 from ledger.commands import CorrectData
 from ledger.errors import FieldUnknown, Invalid, StaleVersion, SubjectUnknown
 from ledger.state.retention import Term
-from ledger.storage.engine import QueryItem
 from ledger.vocabulary import (
+    ActorId,
     Channel,
     IdentifierKind,
     IdentityCheck,
@@ -39,13 +41,11 @@ from ledger.vocabulary import (
     Reference,
     Role,
     SubjectId,
-    Tag,
     Word,
-    disclosure_tag,
-    subject_tag,
 )
-from projections import AsOf, Binding, FieldState, FieldVersion, Hold, Restriction, SubjectState
-from projections.answer import Answer, Portable, answer, portable
+from projections import Binding, FieldState, FieldVersion, Hold, Restriction, SubjectState
+from projections.answer import Answer, Consultation, Portable, answer, portable
+from projections.subject_history import MAX_PAGE
 
 PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
 
@@ -252,12 +252,31 @@ def list_bindings(ask: Ask) -> Reply:
 )  # fmt: skip
 def answer_subject(ask: Ask) -> Reply:
     """Give a person all that is held of them (GDPR Art. 15), complete; as text with `Accept: text/plain`."""
-    found = answer(ask.projections, ask.ledger, ask.subject_id, as_of=ask.as_of)
+    found = answer(
+        ask.projections, ask.ledger, ask.subject_id, as_of=ask.as_of, consultations=tuple(_consultations(ask))
+    )
     fields = tuple(one.field for one in found.data)
     if ask.headers.get("accept", "").startswith(("text/plain", "text/markdown")):
         text = "\n".join(markdown(found)) + "\n"
         return Reply(body=text.encode(), media_type=TEXT, fields=fields)
     return Reply(body=found, fields=fields)
+
+
+def _consultations(ask: Ask) -> Iterator[Consultation]:
+    """Yield who looked, as the person may see it, whoever fetches the answer for them; the newest first."""
+    person = Actor(id=ActorId(ask.subject_id), role=Role.SUBJECT)
+    cursor: int | None = None
+    while True:
+        page = ask.service.access.who_looked(ask.subject_id, person, cursor=cursor, limit=MAX_PAGE)
+        for look in page.looks:
+            if not look.own:
+                yield Consultation(
+                    at=look.read_at, role=look.role, who=look.pseudonym, purpose=look.purpose, fields=look.fields,
+                    door=look.door,
+                )  # fmt: skip
+        if page.next is None:
+            return
+        cursor = page.next
 
 
 @query(
@@ -280,21 +299,14 @@ def export_subject(ask: Ask) -> Reply:
 )  # fmt: skip
 def list_events(ask: Ask) -> Reply:
     """List every event about a person, oldest first, with personal values sealed."""
-    hidden = _hidden(ask)
-    found = ask.ledger.read((QueryItem((), (subject_tag(ask.subject_id),)),))
-    items = [recorded_document(one) for one in found if _known(one, ask.as_of) and hidden.isdisjoint(one.tags)]
-    if not items:
+    after: int | None = 0
+    found: list[Recorded] = []
+    while after is not None:
+        page = ask.projections.subject_history(
+            ask.subject_id, viewer=ask.caller.actor.role, after=after, limit=MAX_PAGE, as_of=ask.as_of
+        )
+        found += page.events
+        after = page.after
+    if not found:
         raise SubjectUnknown(subject=ask.subject_id)
-    return Reply(items=items)
-
-
-def _hidden(ask: Ask) -> set[Tag]:
-    """Return the tags of disclosures that are secret from whoever asks: in no list, count or page of theirs."""
-    everything = ask.projections.disclosures(ask.subject_id, viewer=Role.OFFICER)
-    seen = ask.projections.disclosures(ask.subject_id, viewer=ask.caller.actor.role)
-    shown = {one.disclosure_id for one in seen}
-    return {disclosure_tag(one.disclosure_id) for one in everything if one.disclosure_id not in shown}
-
-
-def _known(one: Recorded, as_of: AsOf) -> bool:
-    return as_of is None or (one.index < as_of if isinstance(as_of, int) else one.recorded_at <= as_of)
+    return Reply(items=[recorded_document(one) for one in found])

@@ -1,1 +1,1 @@
-CREATE INDEX identifiers_by_subject ON identifiers (subject);
+CREATE INDEX identifiers_by_subject ON identifiers (subject, digest, idx);

@@ -1,4 +1,4 @@
--- Which field of whom went to whom. `disclosure` is NULL where it went to a processor.
+-- Which field of whom went to whom. `disclosure` is NULL where it went to a processor, `purpose` where to others.
 CREATE TABLE sent_fields (
     idx INTEGER NOT NULL,
     field TEXT NOT NULL,
@@ -6,5 +6,6 @@ CREATE TABLE sent_fields (
     recorded_at TEXT NOT NULL,
     recipient TEXT NOT NULL,
     disclosure TEXT,
+    purpose TEXT,
     PRIMARY KEY (idx, field)
 );
