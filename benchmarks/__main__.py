@@ -52,6 +52,7 @@ class Name(StrEnum):
     BYTES = "bytes-per-event"
     MEMORY = "memory"
     MARKETING = "marketing"
+    HTTP = "http"
     POSTGRES = "postgres"
     POSTGRES_READING = "postgres-reading"
 
@@ -85,6 +86,7 @@ class Bench:
             Name.BYTES: lambda: space.rows(self._built(self._events)),
             Name.MEMORY: lambda: memory.rows(self._built(self._events)),
             Name.MARKETING: self._marketing,
+            Name.HTTP: self._http,
             Name.POSTGRES: self._postgres,
         }
         return measures[name]()
@@ -145,6 +147,12 @@ class Bench:
     def _marketing(self) -> list[Result]:
         with self._fresh(self._events) as (ledger, data):
             return marketing.rows(ledger, data, events=self._events, rounds=self._rounds)
+
+    def _http(self) -> Iterable[Result]:
+        # The servers' libraries are loaded when they are asked for.
+        from benchmarks import http
+
+        return http.rows(self._scratch, requests=2_560 if self._rounds == 3 else 6_400, rounds=self._rounds)
 
     def _built(self, events: int) -> Path:
         """Return the directory of a ledger that is only read."""

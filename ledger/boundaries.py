@@ -81,17 +81,18 @@ class Boundaries:
 
     def _keep(self, item: QueryItem, found: Iterable[Recorded], position: int) -> None:
         kept: list[Recorded | bytes] = list(found)
-        if not item.tags or not kept or len(kept) > _EVENTS:
+        if not item.tags or len(kept) > _EVENTS:
             return
         with self._lock:
             # What was committed since the read would be missing for good.
             if self._position == position:
                 items = self._by_tag.setdefault(item.tags[0], {})
-                self._events += len(kept) - len(items.get(item, ()))
+                # That there is nothing is an answer too: it counts as one event.
+                self._events += len(kept) + 1 - (len(items[item]) + 1 if item in items else 0)
                 items[item] = kept
                 while self._events > _EVENTS_IN_ALL:
                     _, dropped = self._by_tag.popitem(last=False)
-                    self._events -= sum(map(len, dropped.values()))
+                    self._events -= sum(len(one) + 1 for one in dropped.values())
 
 
 def _add(items: dict[QueryItem, list[Recorded | bytes]], row: EventRow) -> int:
@@ -103,6 +104,6 @@ def _add(items: dict[QueryItem, list[Recorded | bytes]], row: EventRow) -> int:
                 kept.append(row.entry)
                 grown += 1
             else:
-                grown -= len(kept)
+                grown -= len(kept) + 1
                 del items[item]
     return grown
