@@ -317,9 +317,9 @@ class Projections:
         """A period that is over and that nothing keeps from expiring. See `Retention.over`."""
         return self._retention.over(subject_id, retention_class, now)
 
-    def released_erasures(self) -> Iterator[tuple[SubjectId, RetentionClass, int]]:
-        """Decided erasures that no hold defers any more. See `Retention.released`."""
-        return self._retention.released()
+    def released_erasures(self, now: datetime) -> Iterator[tuple[SubjectId, RetentionClass, int]]:
+        """Decided erasures that neither a hold nor the law defers any more. See `Retention.released`."""
+        return self._retention.released(now)
 
     def policy(self, *, as_of: AsOf = None) -> Policy | None:
         """The policy in force as of then, None before any."""

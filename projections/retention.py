@@ -19,7 +19,7 @@ from ledger.state.erasure import deferred, open_decisions
 from ledger.state.hold import hold_on, holds_over
 from ledger.state.policy import policies, policy
 from ledger.state.restriction import KEEPING, binding
-from ledger.state.retention import Term, everything, expired, terms
+from ledger.state.retention import Term, everything, expired, kept_by_law, terms
 from ledger.storage.engine import QueryItem
 from ledger.vocabulary import ErasureOutcome, RetentionClass, SubjectId
 from projections.duties import duty
@@ -84,8 +84,8 @@ class Retention(Projection):
             return None
         return expired(past, subject_id, in_force, now).get(retention_class)
 
-    def released(self) -> Iterator[tuple[SubjectId, RetentionClass, int]]:
-        """Yield the erasures that were decided and deferred and that no hold defers any more, and where it was said.
+    def released(self, now: datetime) -> Iterator[tuple[SubjectId, RetentionClass, int]]:
+        """Yield the erasures that were decided and deferred and that nothing keeps any more, and where it was said.
 
         The release of a hold runs what it deferred of its own record; of another one of the same person the clock does.
         """
@@ -95,8 +95,11 @@ class Retention(Projection):
         for subject_id, index in last.items():
             past = self._past(subject_id, None)
             decided, holds = open_decisions(past), holds_over(past, subject_id)
+            by_law = kept_by_law(past, subject_id, now)
             for name in sorted(deferred(past)):
-                if decided.get(name) is ErasureOutcome.ERASED and hold_on(holds, name) is None:
+                # What was booked since it was decided is kept by law first.
+                waits = hold_on(holds, name) is not None or name in by_law
+                if decided.get(name) is ErasureOutcome.ERASED and not waits:
                     yield subject_id, name, index
 
     def in_force(self, *, as_of: AsOf = None) -> Policy | None:
@@ -136,6 +139,6 @@ def expiries(projections: Projections, ledger: Ledger, now: datetime) -> Iterato
 @duty("deferred-erasure")
 def deferred_erasures(projections: Projections, ledger: Ledger, now: datetime) -> Iterator[tuple[Command, str]]:
     """A decided erasure that a hold deferred is carried out once no hold does."""
-    for subject_id, retention_class, index in projections.released_erasures():
+    for subject_id, retention_class, index in projections.released_erasures(now):
         command = DestroyKeys(subject_id=subject_id, retention_classes=(retention_class,))
         yield command, f"{subject_id}:{retention_class}:{index}"

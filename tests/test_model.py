@@ -10,6 +10,7 @@ from __future__ import annotations
 import pkgutil
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -18,13 +19,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from ledger.events import ConsentGiven
-from ledger.vocabulary import OfferKind, Purpose, RetentionClass
+from ledger.vocabulary import OfferKind, PersonType, Purpose, RetentionClass
 from tests.model.base import PEOPLE, Model
 from tests.model.breaches import Breaching
 from tests.model.disclosure import Disclosing
 from tests.model.employees import STAFF, Working
 from tests.model.erasure import Erasing
-from tests.model.marketing import Offering
+from tests.model.marketing import CAMPAIGNS, Offering
 from tests.model.orders import Ordering
 from tests.model.recipients import PARTNER
 from tests.model.requests import Requesting
@@ -65,6 +66,7 @@ def test_no_capability_hides_a_rule_of_another() -> None:
     mixins = {one for one in Everything.__mro__ if one.__module__.startswith("tests.model.") and one is not Model}
     names = Counter(name for mixin in mixins for name in vars(mixin) if not name.startswith("_"))
     shared = {"view", "ask", "expected", "due", "owed", "begin", "changed", "carry_out", "by_law", "usable"}
+    shared |= {"joined", "parted", "objects"}
     assert {name for name, times in names.items() if times > 1} == shared
 
 
@@ -106,6 +108,13 @@ def first_only(real: Any) -> Any:
     return lambda self, past, context: real(self, past, context)[:1]
 
 
+def of_this_record(real: Any) -> Any:
+    """A hold defers the erasure of its own record and of no other of the person."""
+    return lambda past, subject_id: {
+        name: hold for name, hold in real(past, subject_id).items() if hold.subject_id == subject_id
+    }
+
+
 def nothing(result: Any) -> Callable[[Any], Any]:
     """Nothing is ever found, or refused."""
     return lambda real: lambda *arguments, **options: result
@@ -118,6 +127,7 @@ def one_partner_offer_less(real: Any) -> Any:
 Walk = Callable[[Any], object]
 MARI, JAAN = PEOPLE
 EMAIL = ("email",)
+LATEST = datetime.max.replace(tzinfo=UTC)
 
 # What is wrong, where, and the shortest way on which the model meets it.
 DEFECTS: dict[str, tuple[type[Model], Patch, Sequence[Walk]]] = {
@@ -166,7 +176,31 @@ DEFECTS: dict[str, tuple[type[Model], Patch, Sequence[Walk]]] = {
         replaced("projections.consents.bound", one_more),
         [lambda m: m.consent(MARI, 0, PARTNER, EMAIL)],
     ),
+    "hold on another record ignored": (
+        Disclosures,
+        replaced("ledger.commands.erasure.holds_over", of_this_record),
+        [lambda m: m.merge(False, False), lambda m: m.hold(JAAN, 0), lambda m: m.forget(MARI)],
+    ),
     "restriction ignored": (
+        Disclosures,
+        replaced("ledger.commands.disclosure.restricted", nothing(None)),
+        [
+            lambda m: m.disclose(MARI, 0, PARTNER, EMAIL, False, 2, ""),
+            lambda m: m.restrict(MARI, 0, EMAIL),
+            lambda m: m.transmit(MARI, 0, None, "", False),
+        ],
+    ),
+    "restriction of another record not carried": (
+        Disclosures,
+        replaced("ledger.commands.merge.binding", nothing([])),
+        [
+            lambda m: m.disclose(MARI, 0, PARTNER, EMAIL, False, 2, ""),
+            lambda m: m.restrict(JAAN, 0, ()),
+            lambda m: m.merge(False, False),
+            lambda m: m.transmit(MARI, 0, None, "", False),
+        ],
+    ),
+    "contested and not restricted": (
         Requests,
         replaced("ledger.commands.accuracy.ProposeCorrection.decide", first_only),
         [lambda m: m.propose(MARI, "email", 0, False)],
@@ -180,6 +214,17 @@ DEFECTS: dict[str, tuple[type[Model], Patch, Sequence[Walk]]] = {
         Offers,
         replaced("ledger.suppression.Suppression.objectors", nothing(frozenset())),
         [lambda m: m.object(JAAN), lambda m: m.write_to(MARI, 2, 1)],
+    ),
+    "refusal of another record ignored": (
+        Offers,
+        replaced("ledger.state.marketing.Standing.refused_elsewhere", nothing(False)),
+        [
+            lambda m: m.classify(MARI, PersonType.LEGAL),
+            lambda m: m.agree(JAAN, OfferKind.OWN, 0),
+            lambda m: m.disagree(JAAN, OfferKind.OWN, 0),
+            lambda m: m.merge(False, False),
+            lambda m: m.offer(MARI, CAMPAIGNS[2]),
+        ],
     ),
     "revocation forgotten": (
         Offers,
@@ -210,8 +255,13 @@ DEFECTS: dict[str, tuple[type[Model], Patch, Sequence[Walk]]] = {
         replaced("ledger.commands.erasure.check_not_kept_by_law", nothing(None)),
         [
             lambda m: m.carry_out_order(MARI, 0, 3, True),
-            lambda m: m.decide(MARI, RetentionClass.ORDER),
+            lambda m: m.decide(MARI, RetentionClass.ORDER, None),
         ],
+    ),
+    "kept for ever": (
+        Requests,
+        replaced("ledger.commands.erasure.longest", nothing(LATEST)),
+        [lambda m: m.decide(MARI, RetentionClass.CONTRACT, 40_000)],
     ),
     "quarantine skipped": (
         Ordering,

@@ -22,7 +22,7 @@ from ledger.state.erasure import deferred, destruction, expiry, open_decisions
 from ledger.state.hold import hold_on, holds_over, open_holds
 from ledger.state.merge import person_tags
 from ledger.state.policy import policies, policy_needed
-from ledger.state.retention import everything, expired, terms
+from ledger.state.retention import everything, expired, kept_by_law
 from ledger.state.subject import registered
 from ledger.vocabulary import (
     ActorId,
@@ -138,11 +138,7 @@ class ReleaseHold(_Hold, frozen=True):
         del others[self.hold_id]
         policy = policy_needed(past)
         over = expired(past, self.subject_id, policy, context.now)
-        by_law = {
-            name
-            for name, term in terms(past, self.subject_id, policy).items()
-            if term.mandatory_until is not None and context.now <= term.mandatory_until
-        }
+        by_law = kept_by_law(past, self.subject_id, context.now)
         erased = {name for name, outcome in open_decisions(past).items() if outcome is ErasureOutcome.ERASED}
         run = {
             name

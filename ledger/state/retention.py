@@ -91,15 +91,21 @@ def longest(retention_class: RetentionClass, policy: Policy, now: datetime) -> d
 def check_not_kept_by_law(
     past: Past, subject_id: SubjectId, retention_classes: Collection[RetentionClass], now: datetime
 ) -> None:
-    """Raise KeptByLaw when a class must not be erased yet. Without a policy there is no such rule."""
+    """Raise KeptByLaw when a class must not be erased yet."""
+    for name, until in kept_by_law(past, subject_id, now).items():
+        if name in retention_classes:
+            raise KeptByLaw(subject=subject_id, retention_class=name, until=until.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def kept_by_law(past: Past, subject_id: SubjectId, now: datetime) -> dict[RetentionClass, datetime]:
+    """Return the classes that must not be erased yet, and until when. Without a policy there is no such rule."""
     in_force = policy(past)
-    if in_force is None:
-        return
-    for name, term in terms(past, subject_id, in_force).items():
-        if name in retention_classes and term.mandatory_until is not None and now <= term.mandatory_until:
-            raise KeptByLaw(
-                subject=subject_id, retention_class=name, until=term.mandatory_until.strftime("%Y-%m-%dT%H:%M:%SZ")
-            )
+    found = {} if in_force is None else terms(past, subject_id, in_force)
+    return {
+        name: term.mandatory_until
+        for name, term in found.items()
+        if term.mandatory_until is not None and now <= term.mandatory_until
+    }
 
 
 def _life(past: Past, subject_id: SubjectId) -> _Life:

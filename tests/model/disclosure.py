@@ -1,4 +1,4 @@
-"""Consents and disclosures: asked for, authorized, transmitted, voided; merges, which only narrow. Clauses 0 and 6."""
+"""Consents and disclosures: asked for, authorized, transmitted, voided. Clause 6."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from ledger.commands import (
     AuthorizeDisclosure,
     FailDisclosure,
     GiveConsent,
-    MergeSubjects,
     RefuseDisclosure,
     RequestDisclosure,
     TransmitDisclosure,
-    UnmergeSubjects,
     VoidDisclosure,
     WithdrawConsent,
 )
@@ -35,9 +33,7 @@ from ledger.errors import (
     FieldsMismatch,
     FieldsNotHeld,
     RecipientMismatch,
-    SubjectErased,
-    SubjectsNotApart,
-    SubjectsNotMerged,
+    Restricted,
     SubjectUnknown,
     TokenExpired,
     TokenWrong,
@@ -59,9 +55,10 @@ AUTHORIZED = timedelta(seconds=Limits().authorization_s)
 
 
 class Consent:
-    def __init__(self, recipient: str, fields: tuple[str, ...]) -> None:
+    def __init__(self, recipient: str, fields: tuple[str, ...], index: int) -> None:
         self.recipient = recipient
         self.fields = fields
+        self.index = index
         self.live = True
 
 
@@ -86,7 +83,6 @@ class Disclosing(Receiving):
         super().__init__()
         self.consents: dict[str, dict[str, Consent]] = {subject: {} for subject in PEOPLE}
         self.disclosures: dict[str, dict[str, Disclosure]] = {subject: {} for subject in PEOPLE}
-        self.merged: tuple[str, str] | None = None
         # What each person withdrew with nothing live in its place, and what the record merged with theirs did.
         self.noes: dict[str, set[str]] = {subject: set() for subject in PEOPLE}
         self.heard: dict[str, set[str]] = {subject: set() for subject in PEOPLE}
@@ -105,8 +101,8 @@ class Disclosing(Receiving):
         elif consent_id in self.consents[subject]:
             self.do(command, ConsentExists)
         else:
-            self.do(command)
-            self.consents[subject][consent_id] = Consent(recipient, fields)
+            index = self.do(command)
+            self.consents[subject][consent_id] = Consent(recipient, fields, index)
             self.noes[subject].discard(recipient)
             self.heard[subject].discard(recipient)
             for other in self.others(subject):
@@ -141,53 +137,34 @@ class Disclosing(Receiving):
                 names = [one.field for one in self.sent[subject] if one.disclosure == self.named(subject, disclosure)]
                 self.changes[subject] += [Change(index, name, "recall", disclosure.recipient) for name in names]
 
-    def permission(self, subject: str, disclosure: Disclosure) -> str | None:
-        """Return the consent that permits a disclosure now."""
+    def permissions(self, subject: str, disclosure: Disclosure) -> list[str]:
+        """Return the consents that permit a disclosure now, oldest first."""
         if disclosure.recipient in self.heard[subject]:
-            return None
-        for consent_id, consent in self.consents[subject].items():
-            wide = set(disclosure.asked) <= set(consent.fields)
-            if consent.live and consent.recipient == disclosure.recipient and wide:
-                return consent_id
-        return None
+            return []
+        return [
+            consent_id
+            for consent_id, consent in self.consents[subject].items()
+            if consent.live and consent.recipient == disclosure.recipient and {*disclosure.asked} <= {*consent.fields}
+        ]
 
-    # --- merges ----------------------------------------------------------------------------------------------------
+    def permitted(self, subject: str, disclosure: Disclosure, fields: Any) -> tuple[str | None, Refusal]:
+        """Return the consent on which fields may go now, or why there is none."""
+        found = self.permissions(subject, disclosure)
+        if disclosure.consent is not None:
+            live = self.consents[subject][disclosure.consent].live
+            found = [disclosure.consent] if found and live else []
+        for consent_id in found:
+            if not self.restricted(subject, fields, self.consents[subject][consent_id].index):
+                return consent_id, None
+        return None, Restricted if found else ConsentMissing
 
-    def others(self, subject: str) -> list[str]:
-        return [one for one in self.merged or () if one != subject and subject in (self.merged or ())]
+    def joined(self, one: str, two: str, index: int) -> None:
+        super().joined(one, two, index)
+        self.heard = {one: set(self.noes[two]), two: set(self.noes[one])}
 
-    @rule(turned=st.booleans(), same=SELDOM)
-    def merge(self, turned: bool, same: bool) -> None:
-        one, two = PEOPLE[::-1] if turned else PEOPLE
-        if same:
-            two = one
-        command = MergeSubjects(subject_id=one, merged_id=two, ground="same-person")
-        expected: Refusal = None
-        for subject in (one, two):
-            known = self.people.get(subject)
-            if known is None:
-                expected = SubjectUnknown
-            elif known.erased and not known.kept:
-                expected = SubjectErased
-            if expected:
-                break
-        if expected is None and (same or self.merged):
-            expected = SubjectsNotApart
-        self.do(command, expected)
-        if expected is None:
-            self.merged = (one, two)
-            self.heard = {one: set(self.noes[two]), two: set(self.noes[one])}
-
-    @precondition(lambda self: self.merged)
-    @rule(turned=st.booleans())
-    def unmerge(self, turned: bool) -> None:
-        one, two = PEOPLE[::-1] if turned else PEOPLE
-        self.do(
-            UnmergeSubjects(subject_id=one, merged_id=two, ground="another-person"),
-            None if self.merged == (one, two) else SubjectsNotMerged,
-        )
-        if self.merged == (one, two):
-            self.merged, self.heard = None, {subject: set() for subject in PEOPLE}
+    def parted(self) -> None:
+        super().parted()
+        self.heard = {subject: set() for subject in PEOPLE}
 
     # --- disclosures -----------------------------------------------------------------------------------------------
 
@@ -257,16 +234,17 @@ class Disclosing(Receiving):
         recipient: Any = found.recipient if found else PARTNER
         if elsewhere:
             recipient = OPERATOR if recipient == PARTNER else PARTNER
-        kept, permitted = False, None
+        kept, permitted, denied = False, None, None
         if found:
-            permitted = self.permission(subject, found)
+            if not found.by_law:
+                permitted, denied = self.permitted(subject, found, fields or found.asked)
             least = set(fields or found.asked) <= set(BY_STATUTE)
             if not set(fields or ()) <= set(found.asked):
                 expected = FieldsMismatch
             elif elsewhere:
                 expected = RecipientMismatch
-            elif not found.by_law and permitted is None:
-                expected, kept = ConsentMissing, True
+            elif denied:
+                expected, kept = denied, True
             elif self.not_in_force(recipient):
                 expected, kept = self.not_in_force(recipient), True
             elif found.by_law and not least:
@@ -282,7 +260,7 @@ class Disclosing(Receiving):
             found.stages.append("authorized")
             found.fields = fields or found.asked
             found.expires_at = self.now + AUTHORIZED
-            found.consent = None if found.by_law else permitted
+            found.consent = permitted
 
     @precondition(lambda self: any(self.at("authorized")))
     @rule(subject=PERSON, number=DISCLOSURES, fields=st.none() | FIELDS, wrong=WRONG, aimed=AIMED)
@@ -296,15 +274,15 @@ class Disclosing(Receiving):
         kept = False
         if found:
             held = {name for name, one in self.people[subject].held.items() if self.usable(one)}
-            live = found.consent is not None and self.consents[subject][found.consent].live
+            denied = None if found.by_law else self.permitted(subject, found, names)[1]
             if wrong:
                 expected = TokenWrong if wrong == "token" else RecipientMismatch
             elif not set(names) <= set(found.fields):
                 expected = FieldsMismatch
             elif self.now >= self.expiry(found):
                 expected, kept = TokenExpired, True
-            elif not found.by_law and not (live and self.permission(subject, found)):
-                expected, kept = ConsentMissing, True
+            elif denied:
+                expected, kept = denied, True
             elif self.not_in_force(recipient):
                 expected, kept = self.not_in_force(recipient), True
             elif not set(names) <= held:
@@ -399,9 +377,6 @@ class Disclosing(Receiving):
                 }
                 for subject in PEOPLE
             },
-            "person": {
-                subject: set(self.merged) if self.merged and subject in self.merged else {subject} for subject in PEOPLE
-            },
             "disclosures": {
                 subject: {name: tuple(one.stages) for name, one in self.disclosures[subject].items()}
                 for subject in PEOPLE
@@ -438,7 +413,6 @@ class Disclosing(Receiving):
                 }
                 for subject in PEOPLE
             },
-            "person": {subject: set(asked.person(subject, as_of=as_of)) for subject in PEOPLE},
             "disclosures": {
                 subject: {
                     one.disclosure_id: tuple(step.stage for step in one.steps)

@@ -28,6 +28,7 @@ from ledger.errors import (
     FieldNotAllowed,
     FieldUnknown,
     PurposeNotAssessed,
+    Restricted,
     SubjectUnknown,
     ViolationExists,
     ViolationUnknown,
@@ -36,7 +37,7 @@ from ledger.vocabulary import Compatibility, LegalBasis, Purpose, Role, SubjectR
 from tests.bench import OFFICER, an_id
 from tests.model.base import AIMED, NUMBERS, PERSON, POLICY, Refusal, View
 from tests.model.documents import PROCEDURE, VERSION, Publishing, digest
-from tests.model.people import Person
+from tests.model.merges import Merging
 
 STAFF = [Actor(id=an_id(f"employee {number}"), role=Role.SUPPORT) for number in range(2)]
 EMPLOYEE = st.sampled_from(STAFF)
@@ -51,7 +52,7 @@ class Employee:
         self.acknowledged: str | None = None
 
 
-class Working(Publishing):
+class Working(Publishing, Merging):
     def __init__(self) -> None:
         super().__init__()
         self.employees: dict[str, Employee] = {}
@@ -146,7 +147,7 @@ class Working(Publishing):
         elif not self.has_access(found, self.now):
             expected = AcknowledgementMissing
         else:
-            expected = self.denied(known, fields[0], purpose)
+            expected = self.denied(subject, fields[0], purpose)
         self.do(command, expected, by=who, kept=expected is not None)
 
     @rule(subject=PERSON, who=EMPLOYEE, version=VERSION, fields=FIELDS)
@@ -160,8 +161,9 @@ class Working(Publishing):
             self.acknowledge(who, version, True)
         self.use(subject, who, Purpose.CONTRACT, fields, False)
 
-    def denied(self, known: Person, field: str, purpose: Purpose) -> Refusal:
+    def denied(self, subject: str, field: str, purpose: Purpose) -> Refusal:
         """Return why a field of a person may not be used for a purpose, None when it may."""
+        known = self.people[subject]
         ours = known.role is SubjectRole.CONTROLLER
         allowed = {
             Purpose.CONTRACT: True,
@@ -173,14 +175,14 @@ class Working(Publishing):
         if field not in known.held:
             return FieldUnknown
         reasons = [reason for reason in known.reasons if reason.field == field]
-        if any(reason.purpose is purpose for reason in reasons):
-            return None
-        compatible = any(
+        compatible = any(reason.purpose is purpose for reason in reasons) or any(
             self.assessed.get((reason.purpose, purpose, field)) is Compatibility.COMPATIBLE
             for reason in reasons
             if reason.basis is not LegalBasis.CONSENT
         )
-        return None if compatible else PurposeNotAssessed
+        if not compatible:
+            return PurposeNotAssessed
+        return Restricted if self.restricted(subject, (field,)) else None
 
     @rule(from_purpose=PURPOSE, purpose=PURPOSE, fields=FIELDS, outcome=st.sampled_from(Compatibility))
     def assess(self, from_purpose: Purpose, purpose: Purpose, fields: Any, outcome: Compatibility) -> None:

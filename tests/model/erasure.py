@@ -13,6 +13,7 @@ from ledger.errors import (
     ErasureUndecided,
     HoldExists,
     HoldUnknown,
+    Invalid,
     KeptByLaw,
     SubjectUnknown,
     SuppressionStays,
@@ -22,12 +23,15 @@ from ledger.events import ClassDecision
 from ledger.vocabulary import ErasureOutcome, RetentionClass
 from tests.bench import an_id
 from tests.model.base import AIMED, NUMBERS, PEOPLE, PERSON, View
-from tests.model.people import People, Person
+from tests.model.merges import Merging
+from tests.model.people import Person
 
 CLASS = st.sampled_from([RetentionClass.CONTRACT, RetentionClass.ORDER, RetentionClass.MARKETING])
+# Until when what is kept is kept: not at all, within every period, and beyond each.
+KEPT_DAYS = st.sampled_from([None, None, None, -1, 30, 40_000])
 
 
-class Erasing(People):
+class Erasing(Merging):
     def __init__(self) -> None:
         super().__init__()
         self.holds: dict[str, dict[str, bool]] = {subject: {} for subject in PEOPLE}
@@ -38,23 +42,40 @@ class Erasing(People):
         """Whether the law forbids to erase a class: orders that were booked."""
         return False
 
-    def carry_out(self, subject: str, classes: set[RetentionClass]) -> None:
+    def held(self, subject: str) -> bool:
+        """Whether a hold stands on any record of a person."""
+        return any(any(self.holds[one].values()) for one in [subject, *self.others(subject)])
+
+    def runs(self, subject: str) -> set[RetentionClass]:
+        """Return the classes of which a decided erasure was deferred and that nothing defers any more."""
+        if self.held(subject) or subject not in self.people:
+            return set()
+        known = self.people[subject]
+        return {name for name in self.deferred[subject] & self.decided[subject] if not self.by_law(known, name)}
+
+    def carry_out(self, subject: str, classes: set[RetentionClass], index: int) -> None:
         known = self.people[subject]
         self.erase(known, classes)
         self.decided[subject] -= classes
         self.deferred[subject] -= classes
-        index = self.ledger.size() - 1
         known.proofs.append((index, "erased"))
         for name in classes:
             self.changed(subject, index, name, "erasure")
 
-    @rule(subject=PERSON, name=CLASS | st.just(RetentionClass.SUPPRESSION))
-    def decide(self, subject: Any, name: RetentionClass) -> None:
+    @rule(subject=PERSON, name=CLASS | st.just(RetentionClass.SUPPRESSION), kept_days=KEPT_DAYS)
+    def decide(self, subject: Any, name: RetentionClass, kept_days: int | None) -> None:
         known = self.people.get(subject)
-        decision = ClassDecision(retention_class=name, outcome=ErasureOutcome.ERASED, ground="asked")
+        outcome = ErasureOutcome.ERASED if kept_days is None else ErasureOutcome.KEPT
+        until = None if kept_days is None else self.now + timedelta(days=kept_days)
+        decision = ClassDecision(retention_class=name, outcome=outcome, ground="asked", until=until)
         command = DecideErasure(subject_id=subject, decisions=(decision,))
         if known is None:
             self.do(command, SubjectUnknown)
+        elif kept_days is not None:
+            # From now on, and no longer than the period of a class.
+            self.do(command, None if kept_days == 30 else Invalid)
+            if kept_days == 30:
+                self.decided[subject].discard(name)
         elif name is RetentionClass.SUPPRESSION:
             self.do(command, SuppressionStays)
         elif self.by_law(known, name):
@@ -75,15 +96,15 @@ class Erasing(People):
             self.do(command, ErasureUndecided)
         elif self.by_law(known, name):
             self.do(command, KeptByLaw)
-        elif any(self.holds[subject].values()):
+        elif self.held(subject):
             self.do(command, UnderHold, kept=True)
             self.deferred[subject].add(name)
         else:
             self.do(command)
-            self.carry_out(subject, {name})
+            self.carry_out(subject, {name}, self.ledger.size() - 1)
 
     def forget(self, subject: Any) -> None:
-        self.decide(subject, RetentionClass.CONTRACT)
+        self.decide(subject, RetentionClass.CONTRACT, None)
         self.destroy(subject, RetentionClass.CONTRACT, False)
 
     @rule(subject=PERSON, number=NUMBERS)
@@ -112,10 +133,17 @@ class Erasing(People):
         )
         if stands:
             self.holds[subject][hold_id] = False
-            known = self.people[subject]
-            run = {name for name in self.deferred[subject] & self.decided[subject] if not self.by_law(known, name)}
-            if run and not any(self.holds[subject].values()):
-                self.carry_out(subject, run)
+            if run := self.runs(subject):
+                self.carry_out(subject, run, self.ledger.size() - 1)
+
+    def due(self, now: datetime) -> int:
+        found = super().due(now)
+        for subject in PEOPLE:
+            for name in sorted(self.runs(subject)):
+                # Each is one command of the clock, after all that is recorded by now.
+                self.carry_out(subject, {name}, self.ledger.size() + found)
+                found += 1
+        return found
 
     def owed(self, now: datetime) -> list[str]:
         return super().owed(now) + ["review-hold"] * sum(sum(holds.values()) for holds in self.holds.values())

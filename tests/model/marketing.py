@@ -34,15 +34,17 @@ from ledger.errors import (
     OfferNotReserved,
     PartnerCapReached,
     PartnerNotFewer,
+    PersonRefused,
     ProcessorRole,
     Refused,
+    Restricted,
     SourceSuspended,
     SubjectUnknown,
 )
 from ledger.vocabulary import Channel, OfferBasis, OfferKind, PersonType, RetentionClass, SubjectRole
 from tests.bench import an_id
 from tests.model.base import AIMED, GONE, NUMBERS, PEOPLE, PERSON, STEPS, View
-from tests.model.people import Held
+from tests.model.people import Held, Restriction
 from tests.model.sources import DIGEST, Importing
 
 OWN, PARTNER = OfferKind.OWN, OfferKind.PARTNER
@@ -68,11 +70,22 @@ class Contact:
         self.person_type = PersonType.NATURAL
         self.sale = False
         self.objected = False
-        self.agreed: dict[str, OfferKind] = {}
+        self.agreed: dict[str, tuple[OfferKind, int]] = {}  # live consents: to what, and since which entry
+        self.refused: dict[OfferKind, int] = {}  # what was taken back or objected to, with no later yes, and since when
+        self.heard: dict[OfferKind, int] = {}  # what another record of the person refused, and since when it binds
+        self.restrictions: list[Restriction] = []  # what binds, of this record and of others of the person
         self.offers: dict[str, str] = {}  # campaign: reserved or sent
         self.untold = False
         self.email: Held | None = None  # where offers would go
         self.emails: list[int] = []  # entries that set an address of theirs
+
+    def agrees(self, kind: OfferKind, since: int = -1) -> bool:
+        return any(one is kind and at > since for one, at in self.agreed.values())
+
+    def restricted(self, kind: OfferKind) -> bool:
+        return any(
+            (not one.fields or "email" in one.fields) and not self.agrees(kind, one.since) for one in self.restrictions
+        )
 
     def in_window(self, kind: OfferKind, stages: set[str], besides: str) -> int:
         return sum(
@@ -101,7 +114,22 @@ class Offering(Importing):
         found, known = self.contacts.setdefault(subject, Contact(self.people[subject].role)), self.people[subject]
         found.email, found.emails = known.held.get("email"), list(known.emails)
         found.untold = subject in self.untold
+        found.restrictions = self.binding(subject)
+        found.heard = {
+            kind: max(at, self.merged_at)
+            for other in self.others(subject)
+            if other in self.contacts
+            for kind, at in self.contacts[other].refused.items()
+        }
         return found
+
+    def objects(self, subject: str) -> bool:
+        # Who agreed to anything anew does not object to everything any more: seen from another record of theirs.
+        elsewhere = any(
+            super(Offering, self).objects(other) and {*self.contact(other).refused} == {*OfferKind}
+            for other in self.others(subject)
+        )
+        return super().objects(subject) or elsewhere
 
     @rule(campaign=CAMPAIGN)
     def plan(self, campaign: Any) -> None:
@@ -144,23 +172,26 @@ class Offering(Importing):
         elif consent_id in self.given:
             self.do(command, ConsentExists)
         else:
-            self.do(command)
             self.given.add(consent_id)
-            self.contact(subject).agreed[consent_id] = kind
+            self.contact(subject).agreed[consent_id] = (kind, self.do(command))
+            self.contact(subject).refused.pop(kind, None)
 
     @precondition(lambda self: self.given)
     @rule(subject=PERSON, kind=KIND, number=NUMBERS)
     def disagree(self, subject: Any, kind: OfferKind, number: int) -> None:
         consent_id: Any = an_id(f"marketing consent {subject} {kind} {number}")
         stands = subject in self.people and consent_id in self.contact(subject).agreed
-        self.do(
+        index = self.do(
             WithdrawMarketingConsent(
                 consent_id=consent_id, subject_id=subject, channel=Channel.PHONE, received_at=self.now
             ),
             None if stands else MarketingConsentUnknown,
         )
         if stands:
-            del self.contact(subject).agreed[consent_id]
+            contact = self.contact(subject)
+            del contact.agreed[consent_id]
+            if not contact.agrees(kind):
+                contact.refused[kind] = index
 
     @precondition(lambda self: self.sendings or self.reserved())
     @rule(subject=PERSON)
@@ -178,6 +209,8 @@ class Offering(Importing):
         since = sum(who == subject and at >= self.now for who, at in self.sendings)
         self.objections.append((subject, len(addresses), since))
         contact.objected, contact.sale, contact.agreed = True, False, {}
+        contact.refused = dict.fromkeys(OfferKind, index)
+        self.people[subject].proofs.append((index, "objected"))
         if addresses:
             self.people[subject].sealed[index] = RetentionClass.SUPPRESSION
         self.people[subject].kept.add(RetentionClass.SUPPRESSION)
@@ -187,12 +220,16 @@ class Offering(Importing):
     def verdict(self, contact: Contact, campaign: str, shared: bool) -> OfferBasis | type[Refused]:
         """Return on what an offer may rest, or why it may not go; `shared`: somebody else objected with the address."""
         kind = kind_of(campaign)
-        agreed = kind in contact.agreed.values()
+        agreed = contact.agrees(kind)
         by_type = contact.person_type is PersonType.LEGAL
         if contact.role is SubjectRole.PROCESSOR:
             return ProcessorRole
         if contact.objected and not agreed:
             return ObjectionStands
+        if kind in contact.heard and not contact.agrees(kind, contact.heard[kind]):
+            return PersonRefused
+        if contact.restricted(kind):
+            return Restricted
         if shared:
             return AddressSuppressed
         if contact.email is None:
@@ -203,6 +240,8 @@ class Offering(Importing):
             return NoticeOwed
         if agreed:
             basis = OfferBasis.CONSENT
+        elif kind in contact.refused:
+            return OfferBasisMissing
         elif kind is OWN and contact.sale and is_similar(campaign):
             basis = OfferBasis.SALE
         elif by_type and not contact.objected:
@@ -273,7 +312,7 @@ class Offering(Importing):
         for campaign in CAMPAIGNS[first : first + steps]:
             if campaign not in self.campaigns:
                 self.plan(campaign)
-            if subject in self.people and kind_of(campaign) not in self.contact(subject).agreed.values():
+            if subject in self.people and not self.contact(subject).agrees(kind_of(campaign)):
                 self.agree(subject, kind_of(campaign), len(self.given) % 4)
             self.offer(subject, campaign)
 

@@ -30,18 +30,21 @@ from ledger.errors import (
     OrderExists,
     OrderState,
     OrderUnknown,
+    Restricted,
     SubjectUnknown,
     UseNotNamed,
 )
 from ledger.events import Transaction
 from ledger.vocabulary import Channel, IdentityCheck, OrderChannel, RetentionClass
 from tests.bench import an_id
-from tests.model.base import GONE, NUMBERS, PERSON, STEPS, Refusal, View
+from tests.model.base import AIMED, GONE, NUMBERS, PERSON, STEPS, Refusal, View
 from tests.model.documents import TERMS, Publishing
 from tests.model.erasure import Erasing
 from tests.model.people import CLIENT, Person
 
 ORDER = RetentionClass.ORDER
+# The policy names the first two. A restriction leaves proof alone.
+USE = st.sampled_from(["proof", "reproduction", "statistics"])
 WAYS = {
     "release": ("open", {"quarantined"}),
     "reject": ("rejected", {"quarantined", "open"}),
@@ -71,8 +74,8 @@ class Ordering(Publishing, Erasing):
         subject = next(subject for subject, one in self.people.items() if one is known)
         return name is ORDER and subject in self.booked and ORDER in known.sealed.values()
 
-    def carry_out(self, subject: str, classes: set[RetentionClass]) -> None:
-        super().carry_out(subject, classes)
+    def carry_out(self, subject: str, classes: set[RetentionClass], index: int) -> None:
+        super().carry_out(subject, classes, index)
         if ORDER in classes:
             self.booked.discard(subject)
 
@@ -167,14 +170,20 @@ class Ordering(Publishing, Erasing):
             known.kept.add(ORDER)
 
     @precondition(lambda self: self.orders)
-    @rule(number=NUMBERS, use=st.sampled_from(["proof", "statistics"]))
-    def use_order(self, number: int, use: Any) -> None:
+    @rule(subject=PERSON, number=NUMBERS, use=USE, aimed=AIMED)
+    def use_order(self, subject: Any, number: int, use: Any, aimed: bool) -> None:
         order_id, found = self.ordered(number)
-        named = use == "proof"
-        expected: Refusal = None if named else UseNotNamed
-        self.do(
-            UseOrder(order_id=order_id, use=use), expected if found else OrderUnknown, kept=bool(found) and not named
-        )
+        subject = self.aim(aimed, subject, [found.subject] if found else [])
+        expected: Refusal = None
+        theirs = found is not None and found.subject == subject
+        if not theirs:
+            expected = OrderUnknown
+        elif use == "statistics":
+            expected = UseNotNamed
+        elif use != "proof" and self.restricted(subject, ("order",)):
+            expected = Restricted
+        command = UseOrder(order_id=order_id, subject_id=subject, use=use)
+        self.do(command, expected, kept=theirs and expected is not None)
 
     @rule(subject=PERSON, number=NUMBERS, revoke=st.booleans())
     def mandate(self, subject: Any, number: int, revoke: bool) -> None:

@@ -73,6 +73,13 @@ class Reason(NamedTuple):
     basis: LegalBasis
 
 
+class Restriction(NamedTuple):
+    """A restriction that is in force: of these fields, or of all when it names none, since an entry."""
+
+    fields: tuple[str, ...]
+    since: int
+
+
 class Person:
     """What the model knows of one person. Capabilities read each other's part."""
 
@@ -83,7 +90,7 @@ class Person:
         self.held: dict[str, Held] = {}
         self.reasons: list[Reason] = []
         self.emails: list[int] = []  # every entry that set an address
-        self.restrictions: dict[str, tuple[str, ...] | None] = {}  # the fields of those in force; None once lifted
+        self.restrictions: dict[str, Restriction | None] = {}  # None once lifted
         self.proposals: dict[str, str] = {}  # open ones: their field
         self.sealed: dict[int, RetentionClass] = {}  # entries with sealed values
         self.kept: set[RetentionClass] = set()  # classes of which something was recorded and not erased
@@ -252,7 +259,7 @@ class People(Model):
         else:
             index = self.do(command)
             known.proposals[proposal_id] = field
-            known.restrictions[proposal_id] = (field,)
+            known.restrictions[proposal_id] = Restriction((field,), index + 1)
             known.seal(index, held.kept)
             known.proofs.append((index + 1, "restricted"))
 
@@ -270,19 +277,21 @@ class People(Model):
         if known and fits:
             del known.proposals[proposal_id]
 
-    @rule(subject=PERSON, number=NUMBERS)
-    def restrict(self, subject: Any, number: int) -> None:
+    @rule(subject=PERSON, number=NUMBERS, fields=st.just(()) | st.just(("email",)))
+    def restrict(self, subject: Any, number: int, fields: Any) -> None:
         known, restriction_id = self.people.get(subject), an_id(f"restriction {subject} {number}")
         command = RestrictProcessing(
-            restriction_id=restriction_id, subject_id=subject, ground=RestrictionGround.CLAIMS, channel=Channel.EMAIL
-        )
+            restriction_id=restriction_id, subject_id=subject, ground=RestrictionGround.CLAIMS, channel=Channel.EMAIL,
+            fields=fields,
+        )  # fmt: skip
         if known is None:
             self.do(command, SubjectUnknown)
         elif restriction_id in known.restrictions:
             self.do(command, RestrictionExists)
         else:
-            known.proofs.append((self.do(command), "restricted"))
-            known.restrictions[restriction_id] = ()
+            index = self.do(command)
+            known.proofs.append((index, "restricted"))
+            known.restrictions[restriction_id] = Restriction(tuple(fields), index)
 
     @precondition(lambda self: any(known.restrictions for known in self.people.values()))
     @rule(subject=PERSON, number=NUMBERS, proposal=st.booleans())
@@ -308,7 +317,7 @@ class People(Model):
             "fields": {subject: dict(known.versions) for subject, known in self.people.items()},
             "roles": {subject: known.role for subject, known in self.people.items()},
             "restrictions": {
-                subject: {name: fields is not None for name, fields in known.restrictions.items()}
+                subject: {name: one is not None for name, one in known.restrictions.items()}
                 for subject, known in self.people.items()
             },
         }

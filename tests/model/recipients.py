@@ -16,12 +16,13 @@ from ledger.errors import (
     RecipientExists,
     RecipientExpired,
     RecipientUnknown,
+    Restricted,
     SubjectUnknown,
 )
 from ledger.vocabulary import Channel, NoticeCause, Purpose, RecipientCategory, Role
 from tests.bench import an_id
 from tests.model.base import AIMED, PEOPLE, PERSON, Refusal, View
-from tests.model.people import People
+from tests.model.merges import Merging
 
 PARTNER, OPERATOR = an_id("partner"), an_id("operator")
 RECIPIENT = st.sampled_from([PARTNER, OPERATOR])
@@ -54,7 +55,7 @@ class Change(NamedTuple):
     recipient: str | None = None
 
 
-class Receiving(People):
+class Receiving(Merging):
     def __init__(self) -> None:
         super().__init__()
         self.recipients: dict[str, Registered] = {}
@@ -112,6 +113,8 @@ class Receiving(People):
             self.do(command, SubjectUnknown)
             return
         expected = self.not_in_force(recipient) or (None if recipient == OPERATOR else NoProcessor)
+        if expected is None and self.restricted(subject, fields):
+            expected = Restricted
         index = self.do(command, expected, kept=expected is not None)
         if expected is None:
             self.sent[subject] += [Sent(index, field, recipient, None) for field in fields]

@@ -48,7 +48,7 @@ PROOFS = {
     RequestKind.RECTIFICATION: {"corrected"},
     RequestKind.ERASURE: {"erased"},
     RequestKind.RESTRICTION: {"restricted"},
-    RequestKind.OBJECTION: {"restricted", "erased"},
+    RequestKind.OBJECTION: {"restricted", "erased", "objected"},
 }
 
 

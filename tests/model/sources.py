@@ -30,7 +30,8 @@ from ledger.errors import (
 from ledger.vocabulary import Channel, LegalBasis, Purpose, RetentionClass, SourceKind, SubjectRole
 from tests.bench import an_id
 from tests.model.base import AIMED, NUMBERS, PERSON, SELDOM, View
-from tests.model.people import EMAIL, Held, People, Reason
+from tests.model.merges import Merging
+from tests.model.people import EMAIL, Held, Reason
 
 ISSUER, REGISTER = an_id("issuer"), an_id("public register")
 DIGEST: Any = "0" * 64
@@ -52,7 +53,7 @@ class Batch:
         self.suppressed = 0
 
 
-class Importing(People):
+class Importing(Merging):
     def __init__(self) -> None:
         super().__init__()
         self.guarantees: dict[str, Guarantee] = {}
@@ -132,7 +133,7 @@ class Importing(People):
             self.do(command, BatchUnknown if known else SubjectUnknown)
         elif known.role is SubjectRole.PROCESSOR:
             self.do(command, FieldNotAllowed, kept=True)
-        elif any(subject in who for who in self.objectors.values()):
+        elif self.objects(subject):
             self.do(command, ObjectionStands, kept=True)
             batch.suppressed += 1
         elif self.objectors.get(email):
@@ -155,6 +156,10 @@ class Importing(People):
         if an_id(f"batch {number}") not in self.batches:
             self.import_batch(number, guarantee, False, False)
         self.import_record(number, subject, email, False)
+
+    def objects(self, subject: str) -> bool:
+        """Whether a person wants no offers at all."""
+        return any(subject in who for who in self.objectors.values())
 
     def is_revoked(self, guarantee: str | None) -> bool:
         return guarantee in self.guarantees and self.guarantees[guarantee].revoked
