@@ -1,7 +1,9 @@
 """Whose something is: the people and clients that an operation is about, and whether that is the caller's own.
 
 A subject's own is what is about that subject; a client user's is what is about the client, its orders, and the people
-whose data the client entered (processor role); an employee's is what is about the employee.
+whose data the client entered (processor role); an employee's is what is about the employee. Whom another client entered
+is a stranger to a client user, in whatever field they are named; of an order that is there, everybody is but the person
+whose order it is, those whom the client entered, and those who may order for it.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ from collections.abc import Iterable
 import msgspec
 
 from ledger import Ledger
-from ledger.command import selector
+from ledger.command import Past, selector
 from ledger.commands import RecordOrder
 from ledger.events import OrderRecorded, SubjectRegistered
+from ledger.state.mandate import mandate_of, mandates
 from ledger.vocabulary import ActorId, ClientId, OrderId, Role, SubjectId, Tag, order_tag, subject_tag
 
 
@@ -89,8 +92,23 @@ def owns(ledger: Ledger, caller: Caller, about: About) -> bool:
             clients = [about.client_id] if about.client_id is not None else []
             if order is not None:
                 clients.append(order.client_id)
-            if not clients and about.subject_id is not None:
-                clients = [client_of(ledger, about.subject_id) or ClientId("")]
-            return bool(clients) and all(one == caller.client_id for one in clients)
+            if not clients:
+                return about.subject_id is not None and client_of(ledger, about.subject_id) == caller.client_id
+            if any(one != caller.client_id for one in clients):
+                return False
+            return about.subject_id is None or not _is_stranger(ledger, clients[0], about.subject_id, order)
         case _:
             return caller.actor_id in (about.employee_id, about.subject_id)
+
+
+def _is_stranger(ledger: Ledger, client_id: ClientId, subject_id: SubjectId, order: Order | None) -> bool:
+    """Whether a person has nothing to do with a client that names them, with an order of it or without."""
+    entered_by = client_of(ledger, subject_id)
+    if entered_by == client_id or (order is not None and order.subject_id == subject_id):
+        return False
+    if entered_by is None and order is None:
+        # A client may name whom nobody entered, in an order or a mandate: the rules say whether the order waits.
+        return False
+    past = Past()
+    past.all = ledger.recall(mandates(client_id))
+    return mandate_of(past, client_id, subject_id, ledger.now()) is None
