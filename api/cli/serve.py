@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+from contextlib import suppress
 from typing import Annotated, Final
 
 import typer
@@ -44,6 +46,7 @@ def serve(
     settings = read_settings(data)
     if workers > 1 and settings.server is None:
         raise Usage("--workers: a ledger in files has one process that records; several need PostgreSQL")
+    _raise_file_limit()
     # Before anything listens: what is missing is said here, once, and not by each worker.
     settings.open().close()
     if data is not None:
@@ -53,3 +56,11 @@ def serve(
         lifespan="on", access_log=False, log_config=None, server_header=False, date_header=True,
         timeout_graceful_shutdown=GRACE_S, proxy_headers=True,
     )  # fmt: skip
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as this user may have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -80,6 +80,9 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "storage-stopped": (503, "Recording stopped after a failure; an operator has to look."),
     "storage-failed": (500, "The store failed; an operator has to look."),
     "evidence-broken": (500, "What is stored is not what was recorded; an operator has to look."),
+    "timed-out": (503, "It took too long. A command may be recorded or not: ask again with the same Idempotency-Key."),
+    "too-slow": (408, "Send faster: what is sent too slowly is cut off."),
+    "head-too-large": (431, "Send fewer and shorter headers."),
     "internal": (500, "This is our mistake; quote the request id."),
     "not-ready": (503, "The service is starting or stopping."),
 }
@@ -121,7 +124,7 @@ def answered(error: BaseException) -> Answered:
         found = _problem("unauthenticated", detail=str(error), more={"reason": error.reason})
         return msgspec.structs.replace(found, headers=found.headers | {"WWW-Authenticate": error.challenge})
     if isinstance(error, KeysUnavailable):
-        return _problem("not-ready", retry_after_s=5)
+        return _problem("not-ready", retry_after_s=15)
     if isinstance(error, Invalid):
         return _problem(error.code, more={"field": error.evidence["field"], "why": error.evidence["why"]})
     if isinstance(error, Refused):

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from api.http.asgi import Scope
 from api.http.exchange import Exchanges
-from api.http.limits import BodyLimit, Concurrency, Deadline
+from api.http.limits import DEADLINE_S, BodyLimit, Concurrency, Deadline
 from api.http.logs import log_request
 from api.http.operation import OPERATIONS
 from api.http.rates import AddressRate, Rate, RateLimits
@@ -19,6 +19,8 @@ from api.http.tracing import TracedRequests
 
 # Whoever asks whether we are alive is never told to wait.
 EXEMPT: Final = ("/health/live", "/health/ready", "/metrics")
+# What goes on for as long as there are lines.
+STREAMS: Final = ("/v1/batch",)
 # From one address, whoever is behind it: several callers may be.
 _BY_ADDRESS: Final = {"address": Rate(per_second=4_000, burst=8_000)}
 
@@ -26,9 +28,10 @@ _BY_ADDRESS: Final = {"address": Rate(per_second=4_000, burst=8_000)}
 def add_rings(app: FastAPI, service: Service) -> None:
     """Put the rings around the application; the last one added is the outermost."""
     settings = service.settings
+    # The clock of a request starts once its body is here: how slowly that may come is the connection's business.
+    app.add_middleware(Deadline, seconds=lambda scope: None if scope["path"] in STREAMS else DEADLINE_S)
     app.add_middleware(Concurrency, exempt=EXEMPT)
     app.add_middleware(BodyLimit, maximum=_most(service))
-    app.add_middleware(Deadline)
     app.add_middleware(AddressRate, rates=RateLimits(_BY_ADDRESS), kind="address", exempt=EXEMPT)
     if settings.allowed_origins:
         app.add_middleware(Cors, origins=settings.allowed_origins)

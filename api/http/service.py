@@ -58,7 +58,7 @@ class Service:
             opened.append(self.ledger)
             self.projections = self.settings.projections(self.ledger)
             opened.append(self.projections)
-            self.access = open_access_log(self.settings)
+            self.access = open_access_log(self.settings, records=self.ledger)
             opened.append(self.access)
             self.identity = open_identity(self.settings)
             self._watch()
@@ -82,12 +82,12 @@ class Service:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Finish what was accepted, then close every file. The access log last: what is served must be in it."""
+        """Finish what was accepted, then close every file."""
         self.ready = False
         self.verification.close()
         self.projections.close()
-        self.ledger.close()
         self.access.close()
+        self.ledger.close()
         if self.traces is not None:
             self.traces.close()
 
@@ -102,5 +102,5 @@ class Service:
     def check_rate(self, caller: Caller, operation: Operation) -> None:
         """Raise Problem when this caller asks too often."""
         kind = "bulk" if operation.id in _BULK else "record" if operation.shows is Shows.NOTHING else "read"
-        if wait_s := self.rates.take(caller.credential, kind=kind):
+        if wait_s := self.rates.take(caller.actor.id, kind=kind):
             raise Problem("too-many-requests", retry_after_s=wait_s)
