@@ -25,7 +25,10 @@ from benchmarks.http_load import Outcome
 from benchmarks.result import Result, measured, rate
 from ledger import Actor
 from ledger.commands import CollectData, RegisterSubject
+from ledger.opening import GUARD_FILE
+from ledger.storage.server import Server
 from ledger.vocabulary import ActorId, ClientId, LegalBasis, Purpose, Role, SourceKind, SubjectId, new_id
+from tests.postgres.cluster import Cluster
 
 CONNECTIONS: Final = 32
 SUBJECTS: Final = 1_000
@@ -39,15 +42,11 @@ def rows(scratch: Path, *, requests: int, rounds: int) -> Iterable[Result]:
     """Measure single commands against both references, then batches, then reads with and without the access log."""
     settings = directory_settings(scratch / "http")
     subjects = _prepare(settings)
-    token = local_issuer(settings).token(
-        role=Role.SERVICE, actor_id=_SERVICE.id, client_id=None, now=now(), lifetime=timedelta(hours=12)
-    )
+    token = _token(settings)
     environ = {**os.environ, "PROOFTRAIL_DATA": str(settings.data), "PROOFTRAIL_BENCH_DB": str(scratch / "plain.db")}
     with _served(["-m", "benchmarks.http_server"], environ) as ours, _references(environ) as plain:
         yield from _recorded(ours, plain, token, subjects, requests, rounds)
-    with (
-        _served(["-m", "benchmarks.http_server"], environ) as ours,
-    ):
+    with _served(["-m", "benchmarks.http_server"], environ) as ours:
         watched = [_load(ours, token, _reads(subjects, requests)) for _ in range(rounds)]
     with _served(["-m", "benchmarks.http_server"], environ, "--unwatched") as silent:
         unwatched = [_load(silent, token, _reads(subjects, requests)) for _ in range(rounds)]
@@ -56,6 +55,25 @@ def rows(scratch: Path, *, requests: int, rounds: int) -> Iterable[Result]:
         note="the access event durable first, against the same without it",
     )  # fmt: skip
     yield measured("http-get-subject-p99", median(one.p99_ms for one in watched), unit="ms")
+    yield from _on_postgres(scratch, requests, rounds)
+
+
+def _on_postgres(scratch: Path, requests: int, rounds: int) -> Iterator[Result]:
+    """Two workers over PostgreSQL, on a server of their own beside them."""
+    with Cluster(on_disk=True) as cluster:
+        cluster.create().start()
+        data = scratch / "http-postgres"
+        settings = Settings(data=data, guard=data / GUARD_FILE, server=Server(dsn=cluster.dsn()))
+        subjects = _prepare(settings)
+        token = _token(settings)
+        environ = {**os.environ, "PROOFTRAIL_DATA": str(data), "PROOFTRAIL_DSN": cluster.dsn()}
+        serve = ["-c", "from api.cli import main; main()", "serve", "--workers", "2", "--port"]
+        with _served(serve, environ) as port:
+            # A connection stays with its worker: both are warm after this.
+            _load(port, token, _consents(subjects, requests // 4))
+            found = [_load(port, token, _consents(subjects, requests)) for _ in range(rounds)]
+    yield measured("http-consent-postgres-2", median(one.rate for one in found), unit="requests/s", note="two workers")
+    yield measured("http-consent-postgres-2-p99", median(one.p99_ms for one in found), unit="ms")
 
 
 def _recorded(
@@ -79,6 +97,12 @@ def _recorded(
                    note="a FastAPI handler that does nothing")  # fmt: skip
         yield measured(f"{name}-p99", median(one.p99_ms for one in found), unit="ms", at_most=100)
     yield rate("http-batch", batched, [one.rate for one in consents], unit="commands/s", mark=5.0)
+
+
+def _token(settings: Settings) -> str:
+    return local_issuer(settings).token(
+        role=Role.SERVICE, actor_id=_SERVICE.id, client_id=None, now=now(), lifetime=timedelta(hours=12)
+    )
 
 
 def _prepare(settings: Settings) -> list[SubjectId]:

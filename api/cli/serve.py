@@ -41,6 +41,7 @@ def serve(
     """
     import uvicorn
 
+    from api.http.access import open_access_log
     from api.http.protocol import DeadlineProtocol
 
     settings = read_settings(data)
@@ -48,7 +49,9 @@ def serve(
         raise Usage("--workers: a ledger in files has one process that records; several need PostgreSQL")
     _raise_file_limit()
     # Before anything listens: what is missing is said here, once, and not by each worker.
-    settings.open().close()
+    with settings.open() as ledger:
+        # Made here, too, where there is none yet: workers that start at once would all try.
+        open_access_log(settings, records=ledger, watch=False).close()
     if data is not None:
         os.environ["PROOFTRAIL_DATA"] = str(data)
     uvicorn.run(
