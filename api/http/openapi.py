@@ -75,7 +75,7 @@ def describe(operations: Iterable[Operation], permissions: Permissions, *, versi
         _with_formats(schema)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, permissions)
+        paths.setdefault(operation.address, {})[operation.method.lower()] = _operation(operation, permissions)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -103,7 +103,7 @@ def _operation(operation: Operation, permissions: Permissions) -> dict[str, Any]
         "summary": operation.summary,
         "description": "Who may: " + ", ".join(f"{role} ({grant})" for role, grant in roles.items()) + ".",
         "parameters": [
-            *(_path_parameter(name) for name in _IN_PATH.findall(operation.path)),
+            *(_path_parameter(name) for name in _IN_PATH.findall(operation.address)),
             *map(_parameter, operation.parameters),
             *(_PURPOSE if operation.shows is Shows.PERSONAL else ()),
             *((_IDEMPOTENCY,) if operation.command is not None else ()),

@@ -86,6 +86,11 @@ class Operation:
     command: type[Command] | None = None  # of an operation that records
     about: Callable[[Ask], About] = field(default=lambda ask: ask.about())
 
+    @property
+    def address(self) -> str:
+        """The path as it is described to others: `{tile}` where the router has `{tile:path}`."""
+        return self.path.replace(":path}", "}")
+
 
 OPERATIONS: Final[dict[str, Operation]] = {}
 

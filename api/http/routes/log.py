@@ -15,6 +15,7 @@ from ledger.command import Recorded
 from ledger.errors import Invalid
 from ledger.explain import Explanation, explain, explain_command
 from ledger.receipt import Receipt
+from ledger.tlog.tiles import TILE_WIDTH, Tile
 
 # How many events one answer of the feed has at most: read on from where it ends.
 FEED: int = 1_000
@@ -29,14 +30,29 @@ def read_checkpoint(ask: Ask) -> Reply:
     return Reply(body=ask.ledger.with_cosignatures(*last), media_type=TEXT)
 
 
+@query(
+    "read-entry-bundle", "/log/tile/entries/{tile:path}", shows=Shows.SEALED, result=bytes, media_types=(BYTES,)
+)  # fmt: skip
+def read_entries(ask: Ask) -> Reply:
+    """Read an entry bundle of the log (C2SP tlog-tiles), such as x001/234 or 000.p/17: events, values sealed."""
+    path = f"tile/entries/{ask.path['tile']}"
+    content, tile = _file(ask, path), Tile.parse(path)
+    first = tile.n * TILE_WIDTH
+    shown = ask.ledger.read(after=first, end=first + tile.width)
+    return Reply(body=content, media_type=BYTES, subjects=people_of(tag for one in shown for tag in one.tags))
+
+
 @query("read-tile", "/log/tile/{tile:path}", shows=Shows.NOTHING, result=bytes, media_types=(BYTES,))
 def read_tile(ask: Ask) -> Reply:
-    """Read a tile or an entry bundle of the log (C2SP tlog-tiles), such as 0/x001/234 or entries/000.p/17."""
+    """Read a tile of hashes of the log (C2SP tlog-tiles), such as 0/x001/234 or 0/000.p/17."""
+    return Reply(body=_file(ask, f"tile/{ask.path['tile']}"), media_type=BYTES)
+
+
+def _file(ask: Ask, path: str) -> bytes:
     try:
-        content = ask.ledger.files().read("tile/" + ask.path["tile"])
+        return ask.ledger.files().read(path)
     except Invalid:
         raise Problem("not-found") from None
-    return Reply(body=content, media_type=BYTES)
 
 
 @query("read-log-key", "/log/key", shows=Shows.NOTHING, result=dict)
