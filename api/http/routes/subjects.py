@@ -26,6 +26,7 @@ from api.http.parameters import (
     number,
 )
 from api.http.problems import Problem
+from api.http.secrecy import sees_secrets
 from api.http.staff import allowed_fields, check_employee, check_use
 from ledger import Actor
 from ledger.command import Recorded
@@ -309,4 +310,4 @@ def list_events(ask: Ask) -> Reply:
         after = page.after
     if not found:
         raise SubjectUnknown(subject=ask.subject_id)
-    return Reply(items=[recorded_document(one) for one in found])
+    return Reply(items=[recorded_document(one) for one in found], secrets=sees_secrets(ask))
