@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -135,3 +136,30 @@ def test_a_read_that_shows_nothing_secret_is_shown(office: Office, secret: Secre
     assert office.ask(role, "GET", f"/v1/subjects/{office.mari}/disclosures").status_code == 200
     (read,) = reads_of_mari(office, before)
     assert read.hidden_until is None
+
+
+def test_counters_of_entries_stay_in_the_house(office: Office, secret: Secret) -> None:
+    """An entry says the how-manieth about a person it is: whoever gets two of them sees that one is missing."""
+    counter = re.compile(rf'subject:{office.mari}\\*",\d')
+    field = f"/v1/subjects/{office.mari}/fields/email"
+    version = office.ask(Role.SUBJECT, "GET", field).headers["etag"]
+    order = {"client_id": office.company, "subject_id": office.mari}
+    answers = [
+        office.post(
+            Role.SUBJECT, "object-to-marketing",
+            {"subject_id": office.mari, "channel": "api", "received_at": datetime.now(UTC).isoformat()},
+        ),
+        office.ask(Role.SUBJECT, "POST", "/v1/orders", params=order, content=b"<order/>"),
+        office.ask(Role.CLIENT_USER, "POST", "/v1/orders", params=order, content=b"<order/>"),
+        office.ask(Role.SUBJECT, "PUT", field, json={"value": "m@example.com"}, headers={"If-Match": version}),
+    ]  # fmt: skip
+    for answer in answers:
+        assert answer.status_code == 201, answer.text
+        assert not counter.search(answer.text)
+    for role in (Role.SUBJECT, Role.CLIENT_USER):
+        assert office.ask(role, "GET", f"/v1/orders/{office.mari_order}/evidence").status_code == 403
+    service = office.post(
+        Role.SERVICE, "object-to-marketing",
+        {"subject_id": office.mari, "channel": "api", "received_at": datetime.now(UTC).isoformat()},
+    )  # fmt: skip
+    assert counter.search(service.text), "the search finds what is there"

@@ -95,7 +95,7 @@ def read_receipt(ask: Ask) -> Reply:
     entry = _entry(ask)
     proof = ask.ledger.prove_cosigned(ask.path["index"])
     receipt, found = (
-        receipt_document(Receipt(ask.path["index"], (entry,), (proof,))),
+        receipt_document(Receipt(ask.path["index"], (entry,), (proof,)), ask.caller.actor.role),
         Recorded.parse(entry),
     )
     return Reply(body=receipt, subjects=people_of(found.tags), secrets=concerns_disclosure(found.tags))

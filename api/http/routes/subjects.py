@@ -172,7 +172,7 @@ def correct_field(ask: Ask) -> Reply:
         receipt = ask.ledger.record(command, ask.caller.actor, idempotency_key=ask.idempotency_key)
     except StaleVersion as stale:
         raise Problem("precondition-failed", index=stale.index) from None
-    return Reply(body=receipt_document(receipt), status=201)
+    return Reply(body=receipt_document(receipt, ask.caller.actor.role), status=201)
 
 
 def _expected(ask: Ask) -> int:
