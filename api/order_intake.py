@@ -7,19 +7,22 @@ does not live here: the rules of orders (ledger.commands.order) and where files 
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
 
 from ledger import Actor, Ledger, Receipt
 from ledger.command import Command
-from ledger.commands import RecordOrder
+from ledger.commands import AmendOrder, RecordOrder
 from ledger.entry import event_of, parse
 from ledger.errors import IdempotencyMismatch, Invalid
 from ledger.events import OrderRecorded
-from ledger.vocabulary import OrderId, Role, Word
+from ledger.vocabulary import OrderChannel, OrderId, Role, Word
 
 NOT_CHECKED: Final = Word("not-checked")
+# How far the clock of whoever orders may be from ours.
+CLOCKS_APART: Final = timedelta(minutes=5)
 _ORDER_THEMSELVES: Final = frozenset({Role.SUBJECT, Role.CLIENT_USER})
 
 
@@ -31,10 +34,21 @@ class Taken(msgspec.Struct, frozen=True):
     again: bool
 
 
-def check_sender(command: Command, actor: Actor) -> None:
-    """Raise Invalid where somebody says of their own order how they were checked: that would release it unseen."""
-    if isinstance(command, RecordOrder) and actor.role in _ORDER_THEMSELVES and command.authentication != NOT_CHECKED:
-        raise Invalid("authentication", "is for whoever checked the sender to say")
+def check_sender(command: Command, actor: Actor, now: datetime) -> None:
+    """Raise Invalid where somebody says of their own order what is not theirs to say.
+
+    How they were checked would release it unseen; another time of receipt would bring back a mandate or terms that
+    ended; and an e-mail is taken in by whoever runs the mailbox, as its Message-ID makes it one order for everybody.
+    """
+    if actor.role not in _ORDER_THEMSELVES or not isinstance(command, RecordOrder | AmendOrder):
+        return
+    if abs(command.received_at - now) > CLOCKS_APART:
+        raise Invalid("received_at", "is now: who receives an order says when")
+    if isinstance(command, RecordOrder):
+        if command.authentication != NOT_CHECKED:
+            raise Invalid("authentication", "is for whoever checked the sender to say")
+        if command.channel is not OrderChannel.SOFTWARE:
+            raise Invalid("channel", "is software: an e-mail is taken in by whoever receives it")
 
 
 def take_in(ledger: Ledger, command: RecordOrder, actor: Actor, *, key: str | None) -> Taken:

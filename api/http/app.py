@@ -6,7 +6,7 @@ the door. What lives elsewhere: what an operation answers (routes), who may (per
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from starlette.responses import Response
 from api.http import commanding, routes
 from api.http.commanding import Commanding, declare_commands
 from api.http.door import Door
-from api.http.exact_routes import ExactRoutes
+from api.http.exact_routes import Endpoint, ExactRoutes, with_head
 from api.http.health import add_health
 from api.http.openapi import describe
 from api.http.operation import JSON, OPERATIONS, Operation
@@ -54,13 +54,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.service = service
     door = Door(service)
     recording = Commanding(service, door)
-    endpoints = {operation.id: _endpoint(operation, door, recording) for operation in OPERATIONS.values()}
-    # A hundred addresses without an id in them are found at once, instead of being tried one after the other.
-    exact = {(one.method, one.path): endpoints[one.id] for one in OPERATIONS.values() if "{" not in one.path}
-    app.router.routes.append(ExactRoutes(exact))
+    endpoints: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS.values():
-        if "{" in operation.path:
-            app.add_route(operation.path, endpoints[operation.id], methods=[operation.method])
+        endpoints.setdefault(operation.path, {})[operation.method] = _endpoint(operation, door, recording)
+    # A hundred addresses without an id in them are found at once, instead of being tried one after the other.
+    app.router.routes.append(ExactRoutes({path: found for path, found in endpoints.items() if "{" not in path}))
+    for path, found in endpoints.items():
+        if "{" in path:
+            app.add_route(path, _by_method(with_head(found)), methods=[*found])
     _describe(app, service)
     add_health(app, service)
 
@@ -78,7 +79,14 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _endpoint(operation: Operation, door: Door, recording: Commanding) -> Callable[[Request], Awaitable[Response]]:
+def _by_method(endpoints: Mapping[str, Endpoint]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        return await endpoints[request.method](request)
+
+    return endpoint
+
+
+def _endpoint(operation: Operation, door: Door, recording: Commanding) -> Endpoint:
     answer = recording.answer if operation.command is not None else door.answer
     chosen = partial(recording.batch if operation.id == "batch" else answer, operation)
 

@@ -88,6 +88,12 @@ class Ask:
         return self.parameters.get("cursor")
 
     @property
+    def needs_position(self) -> int:
+        """How many entries have to be taken in for this answer: `min_position`, and a position of `as_of` or a page."""
+        stated = (self.get("min_position"), self.as_of, self.cursor and self.cursor.position)
+        return max((one for one in stated if isinstance(one, int)), default=0)
+
+    @property
     def fields(self) -> tuple[Word, ...]:
         """The fields that are asked for, none when all are."""
         return tuple(self.parameters.get("field", ()))

@@ -29,7 +29,8 @@ from ledger.command import BY_NAME, Command
 from ledger.commands.access import ACCESS_COMMANDS
 from ledger.errors import Invalid, LedgerError
 from ledger.state.employee import STAFF
-from ledger.vocabulary import Word
+from ledger.tlog.merkle import leaf_hash
+from ledger.vocabulary import Role, Word
 
 if TYPE_CHECKING:
     from api.http.ask import Ask
@@ -41,13 +42,19 @@ MAX_BATCH_LINES: Final = 10_000
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 MAX_LINE_BYTES: Final = 1024 * 1024
 MAX_COMMAND_BYTES: Final = 1024 * 1024
+_OUTSIDE: Final = frozenset((Role.SUBJECT, Role.CLIENT_USER))
 
 
-class EntryReceipt(msgspec.Struct, frozen=True):
-    """One entry: its index, its exact bytes as text, and its tlog-proof."""
+class EntryReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entry: its index, its exact bytes as text, and its tlog-proof.
+
+    Who is not of the house gets `leaf` instead of `entry`: the hash (RFC 6962 §2.1, in hexadecimal) that the proof is
+    of. An entry says the how-manieth about a person it is, which would betray a disclosure that is secret by law.
+    """
 
     index: int
-    entry: str
+    entry: str | None = None
+    leaf: str | None = None
     proof: str
 
 
@@ -59,13 +66,19 @@ class ReceiptDocument(msgspec.Struct, frozen=True):
     entries: tuple[EntryReceipt, ...]
 
 
-def receipt_document(receipt: Receipt) -> ReceiptDocument:
-    """Return a receipt as it is answered."""
-    pairs = zip(receipt.entries, receipt.proofs, strict=True)
-    entries = (
-        EntryReceipt(receipt.first + i, entry.decode(), proof.decode()) for i, (entry, proof) in enumerate(pairs)
+def receipt_document(receipt: Receipt, reader: Role) -> ReceiptDocument:
+    """Return a receipt as it is answered to somebody in this role."""
+    outside = reader in _OUTSIDE
+    entries = tuple(
+        EntryReceipt(
+            index=index,
+            entry=None if outside else entry.decode(),
+            leaf=leaf_hash(entry).hex() if outside else None,
+            proof=proof.decode(),
+        )
+        for index, (entry, proof) in enumerate(zip(receipt.entries, receipt.proofs, strict=True), receipt.first)
     )
-    return ReceiptDocument(receipt.first, receipt.position, tuple(entries))
+    return ReceiptDocument(receipt.first, receipt.position, entries)
 
 
 def parse_recorded(data: bytes) -> Asked:
@@ -108,13 +121,13 @@ class Commanding:
         """Carry out one command and answer with its receipt."""
         note(request, operation)
         try:
-            receipt = await self._one(operation, request)
+            receipt, reader = await self._one(operation, request)
         except Exception as error:
             return self._door.problem(request, error)
-        content = msgspec.json.encode(receipt_document(receipt))
+        content = msgspec.json.encode(receipt_document(receipt, reader))
         return Response(content, 201, {"Content-Type": JSON})
 
-    async def _one(self, operation: Operation, request: Request) -> Receipt:
+    async def _one(self, operation: Operation, request: Request) -> tuple[Receipt, Role]:
         service, body = self._service, operation.body
         caller = await self._door.enter(request, operation)
         grant = service.permissions.of(operation.id, caller.actor.role)
@@ -134,7 +147,7 @@ class Commanding:
         except Unpermitted as unpermitted:
             await self._door.refuse(caller, operation.id, about, unpermitted.code)
         key = owned_key(caller.actor.id, request.headers.get("idempotency-key"))
-        return await service.ledger.arecord(command, caller.actor, idempotency_key=key)
+        return await service.ledger.arecord(command, caller.actor, idempotency_key=key), caller.actor.role
 
     async def batch(self, operation: Operation, request: Request) -> Response:
         """Carry out many commands, one a line; answer a receipt or a problem a line, in the same order."""
@@ -174,7 +187,7 @@ class Commanding:
                 outcomes.append(error)
         for place, outcome in zip(places, self._service.ledger.record_many(asked), strict=True):
             outcomes[place] = outcome
-        return b"".join(self._line(start + i, outcome) for i, outcome in enumerate(outcomes))
+        return b"".join(self._line(start + i, outcome, caller.actor.role) for i, outcome in enumerate(outcomes))
 
     def _parse(self, caller: Caller, line: bytes) -> Asked:
         """Return the command of a line, once the caller may record it. Raises LedgerError."""
@@ -197,14 +210,14 @@ class Commanding:
             raise Unpermitted("forbidden")
         about = About.of(command)
         self._door.permit(caller, grant, about)
-        check_sender(command, caller.actor)
+        check_sender(command, caller.actor, self._service.ledger.now())
         if caller.actor.role in STAFF and about.is_personal:
             # To acknowledge is about nobody's data; everything about a person or an order needs it done before.
             check_employee(self._service.ledger, caller.actor.id, self._service.ledger.now())
 
-    def _line(self, number: int, outcome: Receipt | Exception) -> bytes:
+    def _line(self, number: int, outcome: Receipt | Exception, reader: Role) -> bytes:
         if isinstance(outcome, Receipt):
-            return msgspec.json.encode({"line": number + 1, "receipt": receipt_document(outcome)}) + b"\n"
+            return msgspec.json.encode({"line": number + 1, "receipt": receipt_document(outcome, reader)}) + b"\n"
         return msgspec.json.encode({"line": number + 1, "problem": answered(outcome).members}) + b"\n"
 
 

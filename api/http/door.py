@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
@@ -19,6 +20,7 @@ from starlette.responses import Response
 
 from api.command_json import parse_object
 from api.http.ask import Ask
+from api.http.errors import Reason, Unauthenticated
 from api.http.exchange import exchange_of, place_of
 from api.http.identity import Caller
 from api.http.operation import Operation, Reply, Shows
@@ -28,7 +30,9 @@ from api.http.pages import render
 from api.http.parameters import IN_PATH, identifier
 from api.http.permissions import Grant
 from api.http.problems import Problem, answered, status_of
+from api.http.secrecy import secret_until
 from api.http.staff import check_employee
+from api.http.waiting import reached
 from ledger.errors import Invalid, Refused
 from ledger.state.employee import STAFF
 from ledger.vocabulary import Purpose, Reference, Sha256Hex, Word, check_reference
@@ -39,14 +43,16 @@ if TYPE_CHECKING:
 
 # How long a reader waits for its own write to be taken in.
 CATCH_UP_S: Final = 5.0
+# Of two values of these nobody could say which one was meant.
+_ONCE: Final = frozenset(("case-reference", "file-name", "idempotency-key", "if-match", "purpose"))
 
 
 class Served(NamedTuple):
-    """An answer that is ready, and what the access log has to have before it goes; None where nothing is shown."""
+    """An answer that is ready, and what the access log has to have before it goes; nothing where nothing is shown."""
 
     content: bytes
     reply: Reply
-    read: Read | None
+    reads: tuple[Read, ...]
 
 
 class Unpermitted(Exception):
@@ -91,6 +97,7 @@ class Door:
             await self.refuse(caller, operation.id, About(), "forbidden")
         body = await _body(operation, request, service.settings.limits.order_bytes)
         ask = self._ask(operation, request, caller, body)
+        await self._caught_up(ask)
         try:
             served = await asyncio.to_thread(self._work, ask, grant)
         except Refused as refusal:
@@ -100,14 +107,18 @@ class Door:
             raise
         except Unpermitted as unpermitted:
             await self.refuse(caller, operation.id, operation.about(ask), unpermitted.code)
-        if served.read is not None:
-            await service.access.arecord(served.read)
+        for read in served.reads:
+            await service.access.arecord(read)
         reply = served.reply
         return Response(served.content, reply.status, {"Content-Type": reply.media_type, **reply.headers})
 
     async def enter(self, request: Request, operation: Operation) -> Caller:
         """Return who asks. Raises Unauthenticated, and Problem when they ask too often."""
-        caller = await self._service.identity.acaller(request.headers.get("authorization"))
+        credentials = request.headers.getlist("authorization")
+        if len(credentials) > 1:
+            # A proxy in front may have looked at the other one.
+            raise Unauthenticated(Reason.SEVERAL)
+        caller = await self._service.identity.acaller(credentials[0] if credentials else None)
         if (exchange := exchange_of(request.scope)) is not None:
             exchange.role, exchange.actor_id = caller.actor.role, caller.actor.id
         self._service.check_rate(caller, operation)
@@ -134,7 +145,7 @@ class Door:
 
     def _ask(self, operation: Operation, request: Request, caller: Caller, body: Any) -> Ask:
         parameters = read_parameters(operation, request)
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = _headers(request)
         purpose, case = _stated(headers)
         if operation.shows is Shows.PERSONAL and caller.actor.role in STAFF and (purpose is None or case is None):
             raise Problem("purpose-needed")
@@ -151,14 +162,24 @@ class Door:
             position=0,
         )
 
+    async def _caught_up(self, ask: Ask) -> None:
+        """Wait until the state that is asked about is taken in. Raises Problem, and Invalid where there is none yet."""
+        ledger, projections = self._service.ledger, self._service.projections
+        if isinstance(ask.as_of, datetime) and ask.as_of > ledger.now():
+            raise Invalid("as_of", "is in the future")
+        if needed := ask.needs_position:
+            if needed > await asyncio.to_thread(ledger.size):
+                raise Invalid("position", "is beyond the end of the log")
+            if not await reached(projections.position, needed, CATCH_UP_S):
+                raise Problem("not-caught-up", retry_after_s=1)
+        if wait_s := ask.get("wait_s"):
+            await reached(ledger.size, (ask.get("from") or 0) + 1, wait_s)
+
     def _work(self, ask: Ask, grant: Grant) -> Served:
         """Do what is asked, in a thread of its own: may they, what is the answer, what will the access log say."""
         service, operation = self._service, ask.operation
         self.permit(ask.caller, grant, operation.about(ask))
-        position = ask.get("min_position")
-        if position is not None and not service.projections.wait_for(position, CATCH_UP_S):
-            raise Problem("not-caught-up", retry_after_s=1)
-        if ask.by_staff and (operation.shows is Shows.PERSONAL or operation.about(ask).is_personal):
+        if ask.by_staff and (operation.shows is not Shows.NOTHING or operation.about(ask).is_personal):
             check_employee(service.ledger, ask.caller.actor.id, service.ledger.now())
         known = service.projections.position()
         if operation.paged and ask.as_of is None:
@@ -166,8 +187,8 @@ class Door:
             ask = replace(ask, parameters={**ask.parameters, "as_of": known})
         ask = replace(ask, position=known)
         content, reply = render(ask, operation.answer(ask))
-        read = None if operation.shows is Shows.NOTHING else _shown(ask, reply, service.access.digest(content))
-        return Served(content, reply, read)
+        shown = operation.shows is not Shows.NOTHING
+        return Served(content, reply, _reads(ask, reply, service.access.digest(content)) if shown else ())
 
 
 def note(request: Request, operation: Operation) -> None:
@@ -176,13 +197,16 @@ def note(request: Request, operation: Operation) -> None:
         exchange.operation = operation.id
 
 
-def _shown(ask: Ask, reply: Reply, digest: Sha256Hex) -> Read:
+def _reads(ask: Ask, reply: Reply, digest: Sha256Hex) -> tuple[Read, ...]:
+    """Return what the access log will say: one read, and apart from it that of people who must not learn of it yet."""
     about = ask.operation.about(ask)
-    subjects = reply.subjects or (() if about.subject_id is None else (about.subject_id,))
-    return Read(
+    subjects = dict.fromkeys(reply.subjects or (() if about.subject_id is None else (about.subject_id,)))
+    secret = secret_until(ask.projections, subjects, ask.ledger.now()) if reply.secrets else {}
+    openly = tuple(one for one in subjects if one not in secret)
+    read = Read(
         actor=ask.caller.actor,
         operation=Word(ask.operation.id),
-        subjects=tuple(dict.fromkeys(subjects)),
+        subjects=openly,
         purpose=ask.purpose,
         case_reference=ask.case_reference,
         fields=tuple(sorted(set(reply.fields))),
@@ -192,6 +216,10 @@ def _shown(ask: Ask, reply: Reply, digest: Sha256Hex) -> Read:
         items=len(reply.items) if reply.items is not None else 1,
         employee_id=about.employee_id,
     )
+    if not secret:
+        return (read,)
+    hidden = msgspec.structs.replace(read, subjects=tuple(secret), hidden_until=max(secret.values()))
+    return (read, hidden) if openly else (hidden,)
 
 
 async def _body(operation: Operation, request: Request, order_bytes: int) -> Any:
@@ -255,6 +283,16 @@ def read_parameters(operation: Operation, request: Request) -> Mapping[str, Any]
     for parameter in operation.parameters:
         if parameter.required and parameter.name not in found:
             raise Invalid(parameter.name, "is needed")
+    return found
+
+
+def _headers(request: Request) -> Mapping[str, str]:
+    """Return the headers by their names in lower case. Raises Invalid for one of ours that is given twice."""
+    found: dict[str, str] = {}
+    for name, value in request.headers.items():
+        if name in _ONCE and name in found:
+            raise Invalid(name, "is given twice")
+        found[name] = value
     return found
 
 

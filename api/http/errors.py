@@ -15,6 +15,7 @@ class Reason(StrEnum):
     """Why a caller is not let in."""
 
     MISSING = "credential-missing"
+    SEVERAL = "credential-repeated"
     SCHEME = "scheme-unknown"
     MALFORMED = "token-malformed"
     TOO_LONG = "token-too-long"
@@ -38,6 +39,7 @@ class Reason(StrEnum):
 
 MESSAGES: Final = {
     Reason.MISSING: "no credential was sent; send Authorization: Bearer with an access token or an API key",
+    Reason.SEVERAL: "more than one credential was sent; send one header Authorization",
     Reason.SCHEME: "credentials are sent as Authorization: Bearer",
     Reason.MALFORMED: "the access token is not a JWS in its compact and canonical form",
     Reason.TOO_LONG: "the access token is too long",
@@ -70,7 +72,7 @@ class Unauthenticated(LedgerError):
     @property
     def challenge(self) -> str:
         """The value of WWW-Authenticate that goes with it: RFC 6750 §3, no error code where nothing was sent."""
-        error = "" if self.reason in (Reason.MISSING, Reason.SCHEME) else ', error="invalid_token"'
+        error = "" if self.reason in (Reason.MISSING, Reason.SCHEME, Reason.SEVERAL) else ', error="invalid_token"'
         return f'Bearer realm="prooftrail"{error}'
 
 

@@ -75,7 +75,7 @@ def describe(operations: Iterable[Operation], permissions: Permissions, *, versi
         _with_formats(schema)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(_address(operation), {})[operation.method.lower()] = _operation(operation, permissions)
+        paths.setdefault(operation.address, {})[operation.method.lower()] = _operation(operation, permissions)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -95,11 +95,6 @@ def describe(operations: Iterable[Operation], permissions: Permissions, *, versi
     }
 
 
-def _address(operation: Operation) -> str:
-    """Return the path as OpenAPI templates have it: a name in braces and nothing of how it is routed."""
-    return operation.path.replace(":path}", "}")
-
-
 def _operation(operation: Operation, permissions: Permissions) -> dict[str, Any]:
     roles = {str(role): str(grant) for role, grant in permissions.rows()[operation.id].items()}
     found: dict[str, Any] = {
@@ -108,7 +103,7 @@ def _operation(operation: Operation, permissions: Permissions) -> dict[str, Any]
         "summary": operation.summary,
         "description": "Who may: " + ", ".join(f"{role} ({grant})" for role, grant in roles.items()) + ".",
         "parameters": [
-            *(_path_parameter(name) for name in _IN_PATH.findall(_address(operation))),
+            *(_path_parameter(name) for name in _IN_PATH.findall(operation.address)),
             *map(_parameter, operation.parameters),
             *(_PURPOSE if operation.shows is Shows.PERSONAL else ()),
             *((_IDEMPOTENCY,) if operation.command is not None else ()),

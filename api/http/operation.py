@@ -42,7 +42,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What an operation answers. `subjects` and `fields` are what the access log will say was shown.
 
     `items` is a list that the frame pages; `subject_of` says whom an item is about. `body` is bytes of `media_type`, or
-    anything that JSON can hold.
+    anything that JSON can hold. `secrets` says that a disclosure which is secret by law may be in it: that it was read
+    is then kept from the person for as long.
     """
 
     body: Any = None
@@ -50,6 +51,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     subject_of: Callable[[Any], SubjectId | None] | None = None
     subjects: tuple[SubjectId, ...] = ()
     fields: tuple[Word, ...] = ()
+    secrets: bool = False
     media_type: str = JSON
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     status: int = 200
@@ -85,6 +87,11 @@ class Operation:
     media_types: tuple[str, ...] = (JSON,)
     command: type[Command] | None = None  # of an operation that records
     about: Callable[[Ask], About] = field(default=lambda ask: ask.about())
+
+    @property
+    def address(self) -> str:
+        """The path as it is described to others: `{tile}` where the router has `{tile:path}`."""
+        return self.path.replace(":path}", "}")
 
 
 OPERATIONS: Final[dict[str, Operation]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from projections import AsOf
 
 # The largest index that canonical JSON holds exactly (RFC 7493 §2.2).
 MAX_NUMBER: Final = 2**53 - 1
+_TILE: Final = re.compile(r"[0-9x/]{1,64}(\.p/[0-9]{1,3})?")
 DEFAULT_PAGE: Final = 100
 MAX_PAGE: Final = 1_000
 
@@ -87,6 +89,13 @@ def page_size(text: str, name: str) -> int:
     if not 1 <= found <= MAX_PAGE:
         raise Invalid(name, f"is a whole number from 1 to {MAX_PAGE}")
     return found
+
+
+def tile_path(text: str, name: str) -> str:
+    """Return the path of a tile below its level: digits in groups, as C2SP tlog-tiles has them."""
+    if not _TILE.fullmatch(text):
+        raise Invalid(name, "is a path of C2SP tlog-tiles, such as 0/x001/234 or 0/000.p/17")
+    return text
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -171,6 +180,7 @@ IN_PATH: Final[Mapping[str, Callable[[str, str], Any]]] = {
     "index": number,
     "size": number,
     "field": check_word,
+    "tile": tile_path,
     "text_sha256": check_sha256,
     "version": check_reference,
 }
@@ -179,4 +189,5 @@ PATH_SCHEMAS: Final[Mapping[str, Mapping[str, Any]]] = {
     "size": _INDEX,
     "field": {"type": "string", "pattern": "^[a-z][a-z0-9-]{0,63}$"},
     "text_sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    "tile": {"type": "string", "pattern": f"^{_TILE.pattern}$"},
 }

@@ -101,7 +101,8 @@ def path_of(office: Office, operation: Operation, about: Target) -> tuple[str, d
     """Return the address and the parameters that it needs."""
     others = {
         "consent_id": office.consent, "campaign_id": office.campaign, "flag_id": new_id(), "field": "email",
-        "text_sha256": office.text_sha256, "index": "3", "tile": "0/000.p/1",
+        "text_sha256": office.text_sha256, "index": "3",
+        "tile": "0/000.p/1" if operation.id == "read-tile" else "000.p/1",
     }  # fmt: skip
     path = operation.path.replace("{tile:path}", "{tile}").format(**about._asdict(), **others)
     values = {**about._asdict(), "tag": f"subject:{about.subject_id}", "use": "proof"}

@@ -40,7 +40,7 @@ def document(permissions: Permissions) -> str:
             parts.append("\n| operation | address | " + " | ".join(Role) + " |\n|---|---|" + "---|" * len(Role) + "\n")
         cells = (row.get(role, Grant.NONE) for role in Role)
         shown = " | ".join("–" if cell is Grant.NONE else cell for cell in cells)
-        parts.append(f"| {name} | `{operation.method} {operation.path}` | {shown} |\n")
+        parts.append(f"| {name} | `{operation.method} {operation.address}` | {shown} |\n")
     return "".join(parts)
 
 

@@ -6,12 +6,13 @@ from typing import Final
 
 from api.http.ask import Ask
 from api.http.operation import ZIP, Reply, Shows, query
-from api.http.owners import order_of, people_of
+from api.http.owners import people_of
 from api.http.parameters import Parameter, moment
+from api.http.secrecy import concerns_disclosure
 from ledger.canonical import check_text
-from ledger.command import selector
-from ledger.errors import Invalid, OrderUnknown, SubjectUnknown, VerificationError
-from ledger.vocabulary import SubjectId, Tag, Word, subject_tag
+from ledger.command import Recorded, selector
+from ledger.errors import Invalid, SubjectUnknown, VerificationError
+from ledger.vocabulary import Tag, Word, subject_tag
 from projections.evidence import verify
 from projections.evidence.collect import DISCLOSED_FIELDS, collect_order, collect_tag
 from projections.evidence.package import PackageContents, build_package
@@ -85,16 +86,17 @@ def _package(ask: Ask, contents: PackageContents, kind: str, names: set[str]) ->
         raise VerificationError("package", report.failure.why if report.failure else "no claim was proven")
     fields = tuple(Word(name.removeprefix("values.")) for name in sorted(names) if name.removeprefix("values."))
     headers = {"Content-Disposition": f'attachment; filename="evidence-{kind}.zip"'}
-    subjects = _subjects(ask) if kind == "order" else people_of([Tag(ask.get("tag") or "")])
-    return Reply(body=package, media_type=ZIP, headers=headers, fields=_words(fields), subjects=subjects)
+    # Everybody whom its entries are about; of a tag that nothing has, whom the tag names.
+    tags = [Tag(contents.tag), *(tag for one in contents.entries for tag in Recorded.parse(one.entry).tags)]
+    return Reply(
+        body=package,
+        media_type=ZIP,
+        headers=headers,
+        fields=_words(fields),
+        subjects=people_of(tags),
+        secrets=concerns_disclosure(tags),
+    )
 
 
 def _words(names: tuple[Word, ...]) -> tuple[Word, ...]:
     return tuple(Word(name.replace("_", "-")) for name in names)
-
-
-def _subjects(ask: Ask) -> tuple[SubjectId, ...]:
-    found = order_of(ask.ledger, ask.order_id)
-    if found is None:
-        raise OrderUnknown(order=ask.order_id)
-    return (found.subject_id,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from api.event_json import recorded_document
@@ -11,13 +13,23 @@ from api.http.operation import BYTES, JSON, NDJSON, TEXT, Body, Reply, Shows, qu
 from api.http.owners import About, people_of
 from api.http.parameters import FROM, TO, Parameter, number
 from api.http.problems import Problem
+from api.http.secrecy import concerns_disclosure
 from ledger.command import Recorded
 from ledger.errors import Invalid
 from ledger.explain import Explanation, explain, explain_command
 from ledger.receipt import Receipt
+from ledger.tlog.tiles import TILE_WIDTH, Tile
 
 # How many events one answer of the feed has at most: read on from where it ends.
-FEED: int = 1_000
+FEED: Final = 1_000
+# How long a reader may wait for the first one: less than any request may take.
+MAX_WAIT_S: Final = 20
+
+
+def _seconds(text: str, name: str) -> int:
+    if (found := number(text, name)) > MAX_WAIT_S:
+        raise Invalid(name, f"is a whole number from 0 to {MAX_WAIT_S}")
+    return found
 
 
 @query("read-checkpoint", "/log/checkpoint", shows=Shows.NOTHING, result=str, media_types=(TEXT,))
@@ -29,14 +41,29 @@ def read_checkpoint(ask: Ask) -> Reply:
     return Reply(body=ask.ledger.with_cosignatures(*last), media_type=TEXT)
 
 
+@query(
+    "read-entry-bundle", "/log/tile/entries/{tile:path}", shows=Shows.SEALED, result=bytes, media_types=(BYTES,)
+)  # fmt: skip
+def read_entries(ask: Ask) -> Reply:
+    """Read an entry bundle of the log (C2SP tlog-tiles), such as x001/234 or 000.p/17: events, values sealed."""
+    path = f"tile/entries/{ask.path['tile']}"
+    content, tile = _file(ask, path), Tile.parse(path)
+    first = tile.n * TILE_WIDTH
+    shown = ask.ledger.read(after=first, end=first + tile.width)
+    return Reply(body=content, media_type=BYTES, subjects=people_of(tag for one in shown for tag in one.tags))
+
+
 @query("read-tile", "/log/tile/{tile:path}", shows=Shows.NOTHING, result=bytes, media_types=(BYTES,))
 def read_tile(ask: Ask) -> Reply:
-    """Read a tile or an entry bundle of the log (C2SP tlog-tiles), such as 0/x001/234 or entries/000.p/17."""
+    """Read a tile of hashes of the log (C2SP tlog-tiles), such as 0/x001/234 or 0/000.p/17."""
+    return Reply(body=_file(ask, f"tile/{ask.path['tile']}"), media_type=BYTES)
+
+
+def _file(ask: Ask, path: str) -> bytes:
     try:
-        content = ask.ledger.files().read("tile/" + ask.path["tile"])
+        return ask.ledger.files().read(path)
     except Invalid:
         raise Problem("not-found") from None
-    return Reply(body=content, media_type=BYTES)
 
 
 @query("read-log-key", "/log/key", shows=Shows.NOTHING, result=dict)
@@ -52,7 +79,7 @@ def read_key(ask: Ask) -> Reply:
 def read_entry(ask: Ask) -> Reply:
     """Read the event at an index, with personal values sealed."""
     found = Recorded.parse(_entry(ask))
-    return Reply(body=recorded_document(found), subjects=people_of(found.tags))
+    return Reply(body=recorded_document(found), subjects=people_of(found.tags), secrets=concerns_disclosure(found.tags))
 
 
 @query("read-proof", "/log/entries/{index}/proof", shows=Shows.NOTHING, result=str, media_types=(TEXT,))
@@ -67,8 +94,11 @@ def read_receipt(ask: Ask) -> Reply:
     """Read the receipt of one entry again: its exact bytes and its proof."""
     entry = _entry(ask)
     proof = ask.ledger.prove_cosigned(ask.path["index"])
-    receipt = receipt_document(Receipt(ask.path["index"], (entry,), (proof,)))
-    return Reply(body=receipt, subjects=people_of(Recorded.parse(entry).tags))
+    receipt, found = (
+        receipt_document(Receipt(ask.path["index"], (entry,), (proof,)), ask.caller.actor.role),
+        Recorded.parse(entry),
+    )
+    return Reply(body=receipt, subjects=people_of(found.tags), secrets=concerns_disclosure(found.tags))
 
 
 def _entry(ask: Ask) -> bytes:
@@ -81,18 +111,13 @@ def _entry(ask: Ask) -> bytes:
 @query(
     "read-events", "/log/events", shows=Shows.SEALED, result=dict, media_types=(NDJSON,),
     parameters=(
-        FROM, TO, Parameter("wait_s", "Wait so long for the first one, at most 30 seconds.", number,
-                            {"type": "integer", "minimum": 0, "maximum": 30}),
+        FROM, TO, Parameter("wait_s", f"Wait so long for the first one, at most {MAX_WAIT_S} seconds.", _seconds,
+                            {"type": "integer", "minimum": 0, "maximum": MAX_WAIT_S}),
     ),
 )  # fmt: skip
 def read_events(ask: Ask) -> Reply:
     """Read the log from an index on as NDJSON, values sealed, at most 1,000 events: read on from `Next-Index`."""
     first = ask.get("from") or 0
-    wait_s = ask.get("wait_s") or 0
-    if wait_s > 30:
-        raise Invalid("wait_s", "is at most 30")
-    if wait_s:
-        ask.ledger.wait_for(first + 1, float(wait_s))
     end = min(ask.ledger.size(), first + FEED, *(one for one in (ask.get("to"),) if one is not None))
     found = list(ask.ledger.read(after=first, end=end)) if end > first else []
     lines = b"".join(msgspec.json.encode(recorded_document(one)) + b"\n" for one in found)
@@ -106,7 +131,8 @@ def read_events(ask: Ask) -> Reply:
 def explain_entry(ask: Ask) -> Reply:
     """Explain a decision: the entries it rested on, the rules that decided it, the policy of that day."""
     found = Recorded.parse(_entry(ask))
-    return Reply(body=explain(ask.ledger, ask.path["index"]), subjects=people_of(found.tags))
+    body = explain(ask.ledger, ask.path["index"])
+    return Reply(body=body, subjects=people_of(found.tags), secrets=concerns_disclosure(found.tags))
 
 
 @query(

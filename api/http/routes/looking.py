@@ -99,4 +99,4 @@ def review_flag(ask: Ask) -> Reply:
         flag_id=FlagId(ask.path["flag_id"]), outcome=wanted.outcome, case_reference=wanted.case_reference
     )
     receipt = ask.service.access.ledger.record(command, ask.caller.actor, idempotency_key=ask.idempotency_key)
-    return Reply(body=receipt_document(receipt), status=201)
+    return Reply(body=receipt_document(receipt, ask.caller.actor.role), status=201)

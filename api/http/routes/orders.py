@@ -116,9 +116,9 @@ def _record(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) 
         claimed_at=claimed_at,
         file_name=name,
     )
-    check_sender(command, ask.caller.actor)
+    check_sender(command, ask.caller.actor, ask.ledger.now())
     taken = take_in(ask.ledger, command, ask.caller.actor, key=key)
-    body = Taken(taken.order_id, taken.again, receipt_document(taken.receipt))
+    body = Taken(taken.order_id, taken.again, receipt_document(taken.receipt, ask.caller.actor.role))
     return Reply(body=body, status=200 if taken.again else 201)
 
 

@@ -26,6 +26,7 @@ from api.http.parameters import (
     number,
 )
 from api.http.problems import Problem
+from api.http.secrecy import sees_secrets
 from api.http.staff import allowed_fields, check_employee, check_use
 from ledger import Actor
 from ledger.command import Recorded
@@ -171,7 +172,7 @@ def correct_field(ask: Ask) -> Reply:
         receipt = ask.ledger.record(command, ask.caller.actor, idempotency_key=ask.idempotency_key)
     except StaleVersion as stale:
         raise Problem("precondition-failed", index=stale.index) from None
-    return Reply(body=receipt_document(receipt), status=201)
+    return Reply(body=receipt_document(receipt, ask.caller.actor.role), status=201)
 
 
 def _expected(ask: Ask) -> int:
@@ -309,4 +310,4 @@ def list_events(ask: Ask) -> Reply:
         after = page.after
     if not found:
         raise SubjectUnknown(subject=ask.subject_id)
-    return Reply(items=[recorded_document(one) for one in found])
+    return Reply(items=[recorded_document(one) for one in found], secrets=sees_secrets(ask))
