@@ -11,8 +11,6 @@ from ledger.errors import (
     ConsentExists,
     ConsentNotLive,
     ConsentUnknown,
-    DocumentNotInForce,
-    DocumentUnknown,
     Invalid,
     SubjectUnknown,
 )
@@ -25,7 +23,7 @@ from ledger.events import (
     RecallOwed,
 )
 from ledger.rule import rule
-from ledger.state.document import publications, published, versions
+from ledger.state.document import CONSENT_TO_A_WORDING, check_wording, publications
 from ledger.state.merge import merges, person_tags
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
@@ -50,13 +48,6 @@ CONSENT_IS_SPECIFIC = rule(
     promise="A consent names its purpose, recipient and fields, and stands once, of a person who is registered",
     source="GDPR Art. 4(11), 7(1)",
     refusals=(SubjectUnknown, ConsentExists, Invalid),
-)
-CONSENT_TO_A_WORDING = rule(
-    "consent-binds-to-exact-text",
-    clause="3",
-    promise="A consent is to the exact text and language of a wording in force, once wordings are published",
-    source="GDPR Art. 7(1)",
-    refusals=(DocumentUnknown, DocumentNotInForce),
 )
 WITHDRAWAL_IS_EASY = rule(
     "withdrawal-is-easy",
@@ -105,13 +96,7 @@ class GiveConsent(Command, frozen=True):
         # GDPR Art. 4(11): consent is specific. A consent for nothing named permits nothing.
         if not self.fields:
             raise Invalid("fields", "names at least one field")
-        # From the first wording that is published on, a consent is to one of them. Nobody agrees to what will be.
-        if any(wordings := versions(past, DocumentKind.CONSENT)):
-            wording = published(past, DocumentKind.CONSENT, self.text_sha256, self.language)
-            if wording.effective_at > context.now:
-                raise DocumentNotInForce(
-                    kind=DocumentKind.CONSENT, version=wording.version, in_force=f"one of {len(wordings)} others"
-                )
+        check_wording(past, self.text_sha256, self.language, context.now)
         event = ConsentGiven(
             consent_id=self.consent_id,
             subject_id=self.subject_id,

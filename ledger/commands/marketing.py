@@ -45,6 +45,7 @@ from ledger.events import (
     SaleRecorded,
 )
 from ledger.rule import rule
+from ledger.state.document import CONSENT_TO_A_WORDING, check_wording, publications
 from ledger.state.marketing import Standing, What, campaigns, contact, planned, standing_of, verdict
 from ledger.state.merge import merges, others, person_tags
 from ledger.state.policy import policies, policy_needed
@@ -55,6 +56,7 @@ from ledger.vocabulary import (
     CampaignId,
     Channel,
     ConsentId,
+    DocumentKind,
     IdentifierKind,
     Language,
     OfferBasis,
@@ -179,7 +181,7 @@ class GiveMarketingConsent(Command, frozen=True):
 
     NAME: ClassVar[str] = "give-marketing-consent"
     RECORDS = (MarketingConsentGiven,)
-    RULES = (BASIS,)
+    RULES = (BASIS, CONSENT_TO_A_WORDING)
     consent_id: ConsentId
     subject_id: SubjectId
     kind: OfferKind
@@ -193,6 +195,7 @@ class GiveMarketingConsent(Command, frozen=True):
             *registration(self.subject_id),
             selector(tags=[consent_tag(self.consent_id)]),
             *merges(self.subject_id),
+            *publications(DocumentKind.CONSENT),
         )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
@@ -201,6 +204,7 @@ class GiveMarketingConsent(Command, frozen=True):
             raise ConsentExists(consent=self.consent_id)
         if not self.channels:
             raise Invalid("channels", "names at least one")
+        check_wording(past, self.text_sha256, self.language, context.now)
         event = MarketingConsentGiven(
             consent_id=self.consent_id,
             subject_id=self.subject_id,

@@ -9,6 +9,8 @@ from typing import ClassVar, Final
 from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
 from ledger.errors import (
     ContractMissing,
+    FieldNotAllowed,
+    FieldsNotHeld,
     Invalid,
     NoProcessor,
     RecipientCategoryUnknown,
@@ -16,15 +18,19 @@ from ledger.errors import (
     RecipientExists,
     RecipientExpired,
     RecipientUnknown,
+    Refused,
     Restricted,
     TransferBasisMissing,
 )
 from ledger.events import DataSentToProcessor, RecipientEnded, RecipientRegistered, TransmissionDenied
+from ledger.policy import Policy
 from ledger.rule import rule
 from ledger.state.consent import consents, permissions
+from ledger.state.personal_data import ONLY_USABLE, personal_data, unusable
 from ledger.state.policy import policies, policy_needed
 from ledger.state.recipient import ended, recipient, recipient_in_force, registrations
 from ledger.state.restriction import restricted, restrictions
+from ledger.state.source import revocations, revoked
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
     Country,
@@ -34,6 +40,7 @@ from ledger.vocabulary import (
     Reference,
     RetentionClass,
     SubjectId,
+    SubjectRole,
     Tag,
     TransferBasis,
     Word,
@@ -76,6 +83,13 @@ ONLY_PROCESSORS = rule(
     promise="Without law or permission data goes to processors under contract only",
     source="Principles, clause 6; GDPR Art. 4(10), 28",
     refusals=(NoProcessor,),
+)
+ONLY_ALLOWED_FIELDS = rule(
+    "processors-get-allowed-fields",
+    clause="1-2",
+    promise="A field goes to a processor for a purpose for which an activity allows it, or is refused by its name",
+    source="GDPR Art. 5(1)(b), 5(1)(c), 28(3)(a)",
+    refusals=(FieldNotAllowed,),
 )
 NOT_UNDER_RESTRICTION = rule(
     "restricted-data-is-not-sent",
@@ -167,7 +181,7 @@ class SendToProcessor(Command, frozen=True):
     NAME: ClassVar[str] = "send-to-processor"
     RECORDS = (DataSentToProcessor,)
     KEEPS = (TransmissionDenied,)
-    RULES = (RECIPIENT_IN_FORCE, ONLY_PROCESSORS, NOT_UNDER_RESTRICTION)
+    RULES = (RECIPIENT_IN_FORCE, ONLY_PROCESSORS, ONLY_ALLOWED_FIELDS, ONLY_USABLE, NOT_UNDER_RESTRICTION)
     subject_id: SubjectId
     recipient_id: RecipientId
     purpose: Purpose
@@ -179,22 +193,25 @@ class SendToProcessor(Command, frozen=True):
             *registrations(self.recipient_id),
             *consents(self.subject_id),
             *restrictions(self.subject_id),
+            *personal_data(self.subject_id),
+            *revocations(),
             *policies(),
         )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
-        registered(past, self.subject_id)
-        recipients = policy_needed(past).recipients
+        subject = registered(past, self.subject_id)
+        policy = policy_needed(past)
         if not self.fields:
             raise Invalid("fields", "names at least one field")
         try:
             found = recipient_in_force(past, self.recipient_id, context.now)
-            rules = recipients.get(found.category)
+            rules = policy.recipients.get(found.category)
             if rules is None or not rules.processor:
                 raise NoProcessor(recipient=self.recipient_id)
+            self._check_fields(past, policy, subject.role)
             self._check_restriction(past)
-        except (RecipientUnknown, RecipientExpired, RecipientEndedAlready, NoProcessor, Restricted) as refusal:
-            raise KeptRefusal(refusal, self._denied(refusal.code)) from None
+        except Refused as refusal:
+            raise KeptRefusal(refusal, self._denied(refusal.code, policy)) from None
         if rules.standing:
             raise Invalid("recipient_id", "holds a standing disclosure: its registration says so, once, with dates")
         event = DataSentToProcessor(
@@ -205,17 +222,27 @@ class SendToProcessor(Command, frozen=True):
         )
         return [Fact(event, self._tags())]
 
+    def _check_fields(self, past: Past, policy: Policy, role: SubjectRole) -> None:
+        for field in sorted(self.fields):
+            if not policy.may_use(field, purpose=self.purpose, role=role):
+                raise FieldNotAllowed(field=field, purpose=self.purpose, role=role)
+        # What is not held as a field may be an identifier.
+        suspended = unusable(past, revoked(past), self.fields)
+        if suspended:
+            raise FieldsNotHeld(subject=self.subject_id, fields=", ".join(suspended))
+
     def _check_restriction(self, past: Past) -> None:
         given = permissions(past, self.subject_id, recipient_id=None, purpose=self.purpose, fields=self.fields)
         if restricted(past, self.subject_id, self.fields, purpose=self.purpose, consents=given) is not None:
             raise Restricted(subject=self.subject_id)
 
-    def _denied(self, reason: str) -> Fact:
+    def _denied(self, reason: str, policy: Policy) -> Fact:
         event = TransmissionDenied(
             subject_id=self.subject_id,
             recipient_id=self.recipient_id,
             purpose=self.purpose,
-            fields=tuple(sorted(set(self.fields))),
+            # A name that nobody defined may be anything: it is told to whoever asked, and not kept.
+            fields=tuple(sorted(set(self.fields) & policy.fields.keys())),
             reason=Word(reason),
         )
         return Fact(event, self._tags())

@@ -240,7 +240,10 @@ class ImportBatch(Command, frozen=True):
             categories=self.categories,
             now=context.now,
         )
-        return [Fact(BatchImported(**said) if reason is None else BatchQuarantined(**said, reason=reason), tags)]
+        if reason is not None:
+            return [Fact(BatchQuarantined(**said, reason=reason), tags)]
+        until = next(g.valid_to for g in past.of(LawfulnessGuaranteed) if g.guarantee_id == self.guarantee_id)
+        return [Fact(BatchImported(**said, guaranteed_until=until), tags)]
 
 
 @command
@@ -250,7 +253,7 @@ class ImportRecord(Command, frozen=True):
     NAME: ClassVar[str] = "import-record"
     RECORDS = (PersonalDataCollected,)
     KEEPS = (RecordSuppressed, UseDenied)
-    RULES = (COVERED, FIELD_NEEDS_ACTIVITY, SUPPRESSED_IMPORT)
+    RULES = (QUARANTINE, COVERED, FIELD_NEEDS_ACTIVITY, SUPPRESSED_IMPORT)
     batch_id: BatchId
     subject_id: SubjectId
     values: Mapping[str, Any]
@@ -272,7 +275,6 @@ class ImportRecord(Command, frozen=True):
         subject = registered(past, self.subject_id)
         found = batch(past, self.batch_id)
         self._check_values(past, found.categories)
-        imported = isinstance(found, BatchImported)
         event = PersonalDataCollected(
             subject_id=self.subject_id,
             purpose=found.purpose,
@@ -283,7 +285,7 @@ class ImportRecord(Command, frozen=True):
             batch_id=self.batch_id,
             guarantee_id=found.guarantee_id,
             retrieved_at=found.retrieved_at if isinstance(found, BatchImported) else None,
-            quarantined=not imported or found.guarantee_id in revoked(past),
+            quarantined=not _is_covered(found, past, context.now),
             values=self.values,
         )
         check_activities(policy_needed(past), event, role=subject.role, command=self.NAME)
@@ -341,6 +343,13 @@ class InformSubject(Command, frozen=True):
             subject_id=self.subject_id, channel=self.channel, text_sha256=self.text_sha256, language=self.language
         )
         return [Fact(event, [subject_tag(self.subject_id)])]
+
+
+def _is_covered(found: BatchImported | BatchQuarantined, past: Past, now: datetime) -> bool:
+    """Whether what comes in a batch now may be used: its guarantee may have run out or been revoked since it opened."""
+    if isinstance(found, BatchQuarantined) or found.guarantee_id in revoked(past):
+        return False
+    return found.guaranteed_until is None or now < found.guaranteed_until
 
 
 def _categories(past: Past, categories: Sequence[Word]) -> tuple[Word, ...]:

@@ -10,6 +10,7 @@ from ledger.errors import (
     AcknowledgementMissing,
     EmployeeUnknown,
     FieldNotAllowed,
+    FieldsNotHeld,
     FieldUnknown,
     Invalid,
     PolicyMissing,
@@ -24,9 +25,10 @@ from ledger.policy import Policy
 from ledger.rule import rule
 from ledger.state.consent import consents, permissions
 from ledger.state.employee import STAFF, check_access, employment
-from ledger.state.personal_data import personal_data, reasons
+from ledger.state.personal_data import ONLY_USABLE, personal_data, reasons, unusable
 from ledger.state.policy import policies, policy_needed
 from ledger.state.restriction import restricted, restrictions
+from ledger.state.source import revocations, revoked
 from ledger.state.subject import registered, registration
 from ledger.state.use import assessments, compatible
 from ledger.vocabulary import (
@@ -88,7 +90,7 @@ class UseData(Command, frozen=True):
     NAME: ClassVar[str] = "use-data"
     RECORDS = (DataUsed,)
     KEEPS = (UseDenied,)
-    RULES = (USE_IS_ALLOWED, PURPOSE_STAYS, NOT_UNDER_RESTRICTION, NO_ACCESS_UNACKNOWLEDGED)
+    RULES = (USE_IS_ALLOWED, PURPOSE_STAYS, ONLY_USABLE, NOT_UNDER_RESTRICTION, NO_ACCESS_UNACKNOWLEDGED)
     subject_id: SubjectId
     purpose: Purpose
     fields: tuple[Word, ...]
@@ -103,6 +105,7 @@ class UseData(Command, frozen=True):
             *assessments(self.purpose),
             *consents(self.subject_id),
             *restrictions(self.subject_id),
+            *revocations(),
             *policies(),
             *asked_by,
         )
@@ -132,11 +135,14 @@ class UseData(Command, frozen=True):
 
     def _check_fields(self, past: Past, policy: Policy, role: SubjectRole) -> None:
         held = reasons(past)
+        suspended = unusable(past, revoked(past), self.fields)
         for field in self.fields:
             if not policy.may_use(field, purpose=self.purpose, role=role):
                 raise FieldNotAllowed(field=field, purpose=self.purpose, role=role)
             if field not in held:
                 raise FieldUnknown(subject=self.subject_id, field=field)
+            if field in suspended:
+                raise FieldsNotHeld(subject=self.subject_id, fields=field)
             if not compatible(past, field, self.purpose, held[field]):
                 raise PurposeNotAssessed(field=field, purpose=self.purpose)
             given = permissions(past, self.subject_id, recipient_id=None, purpose=self.purpose, fields=(field,))

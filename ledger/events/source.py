@@ -59,7 +59,10 @@ class GuaranteeRevoked(Event, frozen=True):
 
 @event
 class BatchImported(Event, frozen=True):
-    """Records may follow and be used: of a public register with where and when, or of an issuer under a guarantee."""
+    """Records may follow and be used: of a public register with where and when, or of an issuer under a guarantee.
+
+    What comes at or after `guaranteed_until` is quarantined, as its guarantee is over.
+    """
 
     TOPIC: ClassVar[str] = "batch-imported"
     batch_id: BatchId
@@ -71,6 +74,7 @@ class BatchImported(Event, frozen=True):
     guarantee_id: GuaranteeId | None = None
     locator: Reference | None = None
     retrieved_at: datetime | None = None
+    guaranteed_until: datetime | None = None
 
 
 @event

@@ -5,9 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 
 from ledger.command import Boundary, Past, selector
-from ledger.errors import DocumentUnknown
+from ledger.errors import DocumentNotInForce, DocumentUnknown
 from ledger.events import DocumentPublished
+from ledger.rule import rule
 from ledger.vocabulary import DocumentKind, Language, Reference, Sha256Hex, document_tag
+
+CONSENT_TO_A_WORDING = rule(
+    "consent-binds-to-exact-text",
+    clause="3",
+    promise="A consent is to the exact text and language of a wording in force, once wordings are published",
+    source="GDPR Art. 7(1)",
+    refusals=(DocumentUnknown, DocumentNotInForce),
+)
 
 
 def publications(kind: DocumentKind) -> Boundary:
@@ -43,3 +52,18 @@ def published(
         ):
             return event
     raise DocumentUnknown(kind=kind, language=language)
+
+
+def check_wording(past: Past, text_sha256: Sha256Hex, language: Language, now: datetime) -> None:
+    """Raise DocumentUnknown or DocumentNotInForce unless a consent is to a wording that was published and is in force.
+
+    From the first wording that is published on, a consent is to one of them. Nobody agrees to what will be.
+    """
+    wordings = versions(past, DocumentKind.CONSENT)
+    if not wordings:
+        return
+    wording = published(past, DocumentKind.CONSENT, text_sha256, language)
+    if wording.effective_at > now:
+        raise DocumentNotInForce(
+            kind=DocumentKind.CONSENT, version=wording.version, in_force=f"one of {len(wordings)} others"
+        )

@@ -7,8 +7,18 @@ from collections.abc import Collection
 import msgspec
 
 from ledger.command import Boundary, Past, Recorded, selector
+from ledger.errors import FieldsNotHeld
 from ledger.events import DataCorrected, KeyDestroyed, PersonalDataCollected
+from ledger.rule import rule
 from ledger.vocabulary import GuaranteeId, LegalBasis, Purpose, RetentionClass, SubjectId, Word, subject_tag
+
+ONLY_USABLE = rule(
+    "quarantined-data-is-not-used",
+    clause="10",
+    promise="What is quarantined, or suspended by a revocation, is neither used nor sent to a processor",
+    source="Principles, clause 10; GDPR Art. 5(1)(a)",
+    refusals=(FieldsNotHeld,),
+)
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -65,3 +75,8 @@ def usable(past: Past, revoked: Collection[GuaranteeId]) -> dict[Word, Field]:
         for name, field in fields(past).items()
         if not field.quarantined and (field.guarantee_id is None or field.guarantee_id not in revoked)
     }
+
+
+def unusable(past: Past, revoked: Collection[GuaranteeId], names: Collection[Word]) -> list[Word]:
+    """Return those of `names` that are held and may not be used, sorted."""
+    return sorted((fields(past).keys() - usable(past, revoked).keys()) & {*names})

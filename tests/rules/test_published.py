@@ -12,6 +12,7 @@ from ledger.commands import (
     AcceptTerms,
     AdoptPolicy,
     GiveConsent,
+    GiveMarketingConsent,
     PresentDocument,
     PublishDocument,
     RecordOrder,
@@ -29,7 +30,7 @@ from ledger.errors import (
 )
 from ledger.events import DocumentPresented, DocumentPublished, DocumentTextKept, OrderRecorded, TermsAccepted
 from ledger.policy import default_policy_text
-from ledger.vocabulary import TERMS_NOT_STATED, Channel, DocumentKind, OrderChannel, Purpose
+from ledger.vocabulary import TERMS_NOT_STATED, Channel, DocumentKind, OfferKind, OrderChannel, Purpose
 from tests.bench import START, SUPPORT, Bench, an_id
 
 MARI = an_id("mari")
@@ -217,6 +218,29 @@ def test_a_consent_is_to_a_wording_that_is_published_and_in_force(bench: Bench) 
     bench.when(consent(language="et")).refused(DocumentUnknown, kind="consent", language="et")
     bench.when(consent(text_sha256=digest("I agree "))).refused(DocumentUnknown, kind="consent")
     bench.when(consent(text_sha256=digest("I agree too"))).refused(DocumentNotInForce, version="2")
+
+
+@pytest.mark.rule("consent-binds-to-exact-text")
+def test_a_consent_to_offers_is_to_a_wording_that_is_published_and_in_force(bench: Bench) -> None:
+    def agree(text: str, language: Any = "en") -> GiveMarketingConsent:
+        return GiveMarketingConsent(
+            consent_id=an_id(text + language),
+            subject_id=MARI,
+            kind=OfferKind.PARTNER,
+            channels=(Channel.EMAIL,),
+            text_sha256=digest(text),
+            language=language,
+            channel=Channel.LINK,
+        )
+
+    bench.given(ADOPT, REGISTER, agree("Before any wording was published"))
+    wording: dict[str, Any] = {"kind": DocumentKind.CONSENT, "language": "en"}
+    bench.given(publish(**wording, text="Send me offers"))
+    bench.given(publish(**wording, text="And more", version="2", effective_at=START + timedelta(1)))
+    bench.when(agree("Send me offers", "et")).refused(DocumentUnknown, kind="consent", language="et")
+    bench.when(agree("Send me offers ")).refused(DocumentUnknown, kind="consent")
+    bench.when(agree("And more")).refused(DocumentNotInForce, version="2")
+    assert bench.when(agree("Send me offers")).refusal is None
 
 
 @pytest.mark.rule("order-names-terms-in-force")

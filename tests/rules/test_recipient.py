@@ -10,6 +10,7 @@ import pytest
 from ledger.commands import AdoptPolicy, EndRecipient, RegisterRecipient, RegisterSubject, SendToProcessor
 from ledger.errors import (
     ContractMissing,
+    FieldNotAllowed,
     Invalid,
     NoProcessor,
     PolicyMissing,
@@ -82,14 +83,9 @@ def registered(**given: Any) -> RecipientRegistered:
     return RecipientRegistered(**{name: getattr(command, name) for name in command.__struct_fields__})
 
 
-def denied(reason: str) -> TransmissionDenied:
-    return TransmissionDenied(
-        subject_id=MARI,
-        recipient_id=POST,
-        purpose=Purpose.CONTRACT,
-        fields=FIELDS,
-        reason=reason,  # type: ignore[arg-type]
-    )
+def denied(reason: Any, **given: Any) -> TransmissionDenied:
+    usual: dict[str, Any] = {"purpose": Purpose.CONTRACT, "fields": FIELDS}
+    return TransmissionDenied(subject_id=MARI, recipient_id=POST, reason=reason, **usual | given)
 
 
 @pytest.fixture
@@ -194,6 +190,15 @@ def test_without_law_or_permission_data_goes_to_processors_only(ready: Bench) ->
     ready.given(register_recipient(category=RecipientCategory.OTHER, contract=None))
     ready.when(send()).refused(NoProcessor, denied("no-processor"), recipient=POST)
     ready.when(send(fields=())).refused(Invalid, field="fields")
+
+
+@pytest.mark.rule("processors-get-allowed-fields")
+def test_a_field_that_no_activity_allows_goes_to_no_processor(ready: Bench) -> None:
+    ready.given(register_recipient())
+    known = denied("field-not-allowed", fields=("address",))
+    ready.when(send(fields=("address", "shoe-size"))).refused(FieldNotAllowed, known, field="shoe-size")
+    offers = denied("field-not-allowed", fields=("iban",), purpose=Purpose.OWN_OFFERS)
+    ready.when(send(fields=("iban",), purpose=Purpose.OWN_OFFERS)).refused(FieldNotAllowed, offers, field="iban")
 
 
 def test_hosting_is_one_standing_disclosure(ready: Bench) -> None:

@@ -77,6 +77,8 @@ from ledger.vocabulary import (
     SourceKind,
 )
 from tests.bench import START, Bench, an_id
+from tests.rules import test_recipient as processors
+from tests.rules import test_use as uses
 
 MARI, JAAN = an_id("mari"), an_id("jaan")
 ISSUER, REGISTER, GUARANTEE, BATCH = an_id("issuer"), an_id("register"), an_id("guarantee"), an_id("batch")
@@ -252,8 +254,19 @@ def test_a_guarantee_covers_issuer_categories_purpose_and_date(
     ready.given(guarantee(**given))
     what = IMPORTED | {"categories": tuple(sorted(asked.get("categories", ("contact",))))}
     done = ready.when(batch(**asked))
-    done.then(BatchImported(**what) if reason is None else BatchQuarantined(**what, reason=reason))
+    done.then(
+        BatchImported(**what, guaranteed_until=YEAR) if reason is None else BatchQuarantined(**what, reason=reason)
+    )
     ready.when(batch(**asked)).refused(BatchExists, batch=BATCH)
+
+
+@pytest.mark.rule("unguaranteed-data-is-quarantined")
+def test_a_record_that_comes_after_the_guarantee_of_its_batch_ran_out_is_quarantined(ready: Bench) -> None:
+    ready.given(guarantee(), batch())
+    ready.clock.forward(days=365, microseconds=-1)
+    ready.when(record()).then(collected())
+    ready.clock.forward(microseconds=1)
+    ready.when(record()).then(collected(quarantined=True))
 
 
 def test_another_issuers_guarantee_covers_nothing(ready: Bench) -> None:
@@ -349,6 +362,29 @@ def test_what_is_suspended_is_not_disclosed_either(ready: Bench) -> None:
     transmit = TransmitDisclosure(**which, recipient_id=PARTNER, fields=("email",), token="token")  # type: ignore[arg-type]
     voided = DisclosureVoided(**which, reason="fields-not-held", recipient_id=PARTNER)  # type: ignore[arg-type]
     ready.when(transmit).refused(FieldsNotHeld, voided, fields="email")
+
+
+@pytest.mark.rule("quarantined-data-is-not-used")
+@pytest.mark.parametrize("lack", ["guarantee-missing", "guarantee-revoked"])
+def test_what_is_quarantined_or_suspended_is_neither_used_nor_sent_to_a_processor(ready: Bench, lack: str) -> None:
+    ready.given(processors.register_recipient())
+    asked = processors.send(fields=("email",), purpose=Purpose.OWN_OFFERS)
+    if lack == "guarantee-missing":
+        ready.given(batch(guarantee_id=None), record())
+    else:
+        ready.given(guarantee(), batch(), record())
+        assert ready.when(uses.use(purpose=Purpose.OWN_OFFERS), by=uses.SERVICE).refusal is None
+        assert ready.when(asked).refusal is None
+        ready.given(revoke())
+    denied = uses.denied("use-data", "fields-not-held", ("email",), purpose=Purpose.OWN_OFFERS)
+    ready.when(uses.use(purpose=Purpose.OWN_OFFERS), by=uses.SERVICE).refused(FieldsNotHeld, denied, fields="email")
+    found = explain(ready.ledger, ready.ledger.size() - 1)
+    assert [rule.id for rule in found.rules] == ["quarantined-data-is-not-used"]
+    stays = processors.denied("fields-not-held", fields=("email",), purpose=Purpose.OWN_OFFERS)
+    ready.when(asked).refused(FieldsNotHeld, stays, fields="email")
+    usual: dict[str, Any] = {"purpose": Purpose.OWN_OFFERS, "basis": LegalBasis.LEGITIMATE_INTEREST}
+    ready.given(uses.collect(retention_class=RetentionClass.MARKETING, **usual))
+    assert ready.when(uses.use(purpose=Purpose.OWN_OFFERS), by=uses.SERVICE).refusal is None, "the person said so since"
 
 
 @pytest.mark.rule("field-needs-an-activity")
