@@ -181,6 +181,11 @@ DEFECTS: dict[str, tuple[type[Model], Patch, Sequence[Walk]]] = {
         replaced("ledger.commands.erasure.holds_over", of_this_record),
         [lambda m: m.merge(False, False), lambda m: m.hold(JAAN, 0), lambda m: m.forget(MARI)],
     ),
+    "deferred erasure forgotten": (
+        Disclosures,
+        replaced("projections.Projections.released_erasures", nothing(())),
+        [lambda m: m.postpone(MARI, 0, True, "part")],
+    ),
     "restriction ignored": (
         Disclosures,
         replaced("ledger.commands.disclosure.restricted", nothing(None)),

@@ -45,7 +45,7 @@ from tests.model.base import AIMED, NUMBERS, PEOPLE, PERSON, POLICY, SELDOM, STE
 from tests.model.recipients import FIELDS, OPERATOR, PARTNER, RECIPIENT, Change, Receiving, Sent
 
 DISCLOSURES = st.integers(0, 3)
-BETWEEN = st.sampled_from(["", "withdraw", "end", "late", "forget"])
+BETWEEN = st.sampled_from(["", "withdraw", "end", "late", "forget", "restrict", "restrict elsewhere"])
 WRONG = st.sampled_from(["", "", "", "", "token", "to"])
 TOKEN = "only its maker knows it"
 TOKEN_SHA256: Any = sha256(TOKEN.encode()).hexdigest()
@@ -325,6 +325,10 @@ class Disclosing(Receiving):
                 self.bench.clock.forward(minutes=20)
             elif step == steps - 1 and between == "forget":
                 self.forget(subject)
+            elif step == steps - 1 and between.startswith("restrict"):
+                self.restrict(
+                    (self.others(subject) or [subject])[0] if "elsewhere" in between else subject, number % 2, ()
+                )
             found = self.disclosures[subject].get(an_id(f"disclosure {subject} {number}"))
             if found is None:
                 if not by_law:

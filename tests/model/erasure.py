@@ -145,6 +145,20 @@ class Erasing(Merging):
                 found += 1
         return found
 
+    @rule(subject=PERSON, number=NUMBERS, elsewhere=st.booleans(), end=st.sampled_from(["", "release", "part"]))
+    def postpone(self, subject: Any, number: int, elsewhere: bool, end: str) -> None:
+        """Go the usual way: a hold, here or on another record of the person, an erasure under it, and its end."""
+        if elsewhere and not self.merged:
+            self.merge(False, False)
+        held = self.others(subject)[0] if elsewhere and self.merged else subject
+        self.hold(held, number)
+        self.forget(subject)
+        if end == "release" and any(self.holds.values()):
+            self.release(held, number)
+        elif end == "part" and self.merged:
+            self.unmerge(self.merged != (PEOPLE[0], PEOPLE[1]))
+        self.tick()
+
     def owed(self, now: datetime) -> list[str]:
         return super().owed(now) + ["review-hold"] * sum(sum(holds.values()) for holds in self.holds.values())
 
