@@ -310,6 +310,14 @@ class PolicyVersionUsed(Refused):
     message = "policy version {version} was adopted already: a changed policy has a version of its own"
 
 
+class PrinciplesUnchanged(Refused):
+    code = "principles-unchanged"
+    message = (
+        "recipients of category {category} are new: publish a version of the principles that names them, "
+        "and adopt this policy once it is in force"
+    )
+
+
 class FieldNotAllowed(Refused):
     code = "field-not-allowed"
     message = "no registered activity allows field {field} for purpose {purpose} in the {role} role on that basis"

@@ -66,6 +66,7 @@ from ledger.vocabulary import (
     RetentionClass,
     Sha256Hex,
     SubjectId,
+    Tag,
     Word,
     campaign_tag,
     consent_tag,
@@ -75,9 +76,9 @@ from ledger.vocabulary import (
 NEVER_WIDENS = rule(
     "merge-stops-offers",
     clause="0",
-    promise="While records are merged, offers that the person refused on one of them go to none of them",
+    promise="While records are merged, offers refused on one of them go to none, and all share the partner offers",
     source="GDPR Art. 5(1)(a), 7(3), 21(3)",
-    refusals=(PersonRefused,),
+    refusals=(PersonRefused, PartnerCapReached),
 )
 BASIS = rule(
     "offers-rest-on-a-basis",
@@ -360,16 +361,13 @@ class _Offer(Command, frozen=True):
         if isinstance(found, OfferBasis):
             return found
         refusal: Refused = found(subject=self.subject_id, channel=campaign.channel, kind=campaign.kind)
-        raise KeptRefusal(refusal, self._suppressed(refusal.code))
-
-    def _suppressed(self, reason: str) -> Fact:
-        event = OfferSuppressed(campaign_id=self.campaign_id, subject_id=self.subject_id, reason=Word(reason))
-        return Fact(event, [campaign_tag(self.campaign_id), subject_tag(self.subject_id)])
+        together = _hear_of_slot(past, self.subject_id, standing, self.campaign_id)
+        raise KeptRefusal(refusal, _suppressed(self.campaign_id, self.subject_id, Word(refusal.code), together))
 
     def _fact(self, event: OfferReserved | OfferSent) -> Fact:
-        tags = [campaign_tag(self.campaign_id), subject_tag(self.subject_id)]
         # Somebody else with the same address may object meanwhile.
-        return Fact(event, tags, guards=(selector(MarketingObjected, tags=[SUPPRESSION_TAG]),))
+        guards = (selector(MarketingObjected, tags=[SUPPRESSION_TAG]),)
+        return Fact(event, _offer_tags(self.campaign_id, self.subject_id, event.together), guards=guards)
 
 
 @command
@@ -401,6 +399,7 @@ class ReserveOffer(_Offer, frozen=True):
             kind=campaign.kind,
             channel=campaign.channel,
             basis=basis,
+            together=others(past, self.subject_id) if campaign.kind is OfferKind.PARTNER else (),
         )
         return [self._fact(event)]
 
@@ -428,7 +427,11 @@ class SendOffer(_Offer, frozen=True):
         self._needs_reservation(standing)
         self._basis(past, context, campaign, standing)
         event = OfferSent(
-            campaign_id=self.campaign_id, subject_id=self.subject_id, kind=campaign.kind, channel=campaign.channel
+            campaign_id=self.campaign_id,
+            subject_id=self.subject_id,
+            kind=campaign.kind,
+            channel=campaign.channel,
+            together=_hear_of_slot(past, self.subject_id, standing, self.campaign_id),
         )
         return [self._fact(event)]
 
@@ -453,11 +456,29 @@ class SuppressOffer(Command, frozen=True):
         return contact(self.subject_id)
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
-        offer = standing_of(past, self.subject_id).offers.get(self.campaign_id)
+        standing = standing_of(past, self.subject_id)
+        offer = standing.offers.get(self.campaign_id)
         if offer is None or offer[1] != What.RESERVED:
             raise OfferNotReserved(subject=self.subject_id, campaign=self.campaign_id)
-        event = OfferSuppressed(campaign_id=self.campaign_id, subject_id=self.subject_id, reason=self.reason)
-        return [Fact(event, [campaign_tag(self.campaign_id), subject_tag(self.subject_id)])]
+        together = _hear_of_slot(past, self.subject_id, standing, self.campaign_id)
+        return [_suppressed(self.campaign_id, self.subject_id, self.reason, together)]
+
+
+def _hear_of_slot(
+    past: Past, subject_id: SubjectId, standing: Standing, campaign_id: CampaignId
+) -> tuple[SubjectId, ...]:
+    """Return the other records of a person when an offer holds one of the slots that they share, nobody otherwise."""
+    offer = standing.offers.get(campaign_id)
+    return others(past, subject_id) if offer is not None and offer[0] == OfferKind.PARTNER else ()
+
+
+def _suppressed(campaign_id: CampaignId, subject_id: SubjectId, reason: Word, together: tuple[SubjectId, ...]) -> Fact:
+    event = OfferSuppressed(campaign_id=campaign_id, subject_id=subject_id, reason=reason, together=together)
+    return Fact(event, _offer_tags(campaign_id, subject_id, together))
+
+
+def _offer_tags(campaign_id: CampaignId, subject_id: SubjectId, together: Sequence[SubjectId]) -> list[Tag]:
+    return [campaign_tag(campaign_id), subject_tag(subject_id), *map(subject_tag, together)]
 
 
 def _received(received_at: datetime, context: Context) -> None:

@@ -75,6 +75,7 @@ class MergeSubjects(Command, frozen=True):
         sides = [_Side(one, _of(past, one)) for one in (self.subject_id, self.merged_id)]
         members = together(sides[0].past, self.subject_id) | {self.merged_id}
         kept, brought = (stances(one.past, one.id) for one in sides)
+        stand = [(one.id, standing_of(one.past, one.id)) for one in sides]
         event = SubjectsMerged(
             subject_id=self.subject_id,
             merged_id=self.merged_id,
@@ -82,9 +83,10 @@ class MergeSubjects(Command, frozen=True):
             ground=self.ground,
             live=kept.live | brought.live,
             withdrawn=tuple(sorted(kept.withdrawn | brought.withdrawn, key=repr)),
-            offers_refused=tuple(no for one in sides for no in standing_of(one.past, one.id).refusals(one.id)),
+            offers_refused=tuple(no for who, standing in stand for no in standing.refusals(who)),
             restrictions=tuple(no for one in sides for no in binding(one.past, one.id)),
             holds=tuple(hold for one in sides for hold in holds_over(one.past, one.id).values()),
+            partner_offers=tuple(offer for who, standing in stand for offer in standing.partner_offers(who)),
         )
         return [Fact(event, [subject_tag(one) for one in sorted(members)])]
 

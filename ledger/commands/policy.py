@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, Past, command
-from ledger.errors import Invalid, PolicyVersionUsed, RoleMissing
+from ledger.errors import Invalid, PolicyVersionUsed, PrinciplesUnchanged, RoleMissing
 from ledger.events import PolicyAdopted, ProcessingActivityRegistered
-from ledger.policy import Activity, parse_policy, policy_digest
+from ledger.policy import Activity, Policy, parse_policy, policy_digest
 from ledger.rule import rule
+from ledger.state.document import in_force, publications
 from ledger.state.policy import policies
-from ledger.vocabulary import POLICY_TAG, Reference, Role, Sha256Hex, Word
+from ledger.vocabulary import POLICY_TAG, DocumentKind, RecipientCategory, Reference, Role, Sha256Hex, Word
 
 WHOLE_POLICY = rule(
     "policy-is-whole",
@@ -33,6 +35,13 @@ NEW_VERSION = rule(
     source="GDPR Art. 5(2)",
     refusals=(PolicyVersionUsed,),
 )
+NEW_CATEGORY = rule(
+    "new-category-needs-new-principles",
+    clause="12",
+    promise="A new category of recipients needs a new version of the principles in force",
+    source="Principles, clause 12; GDPR Art. 13(1)(e)",
+    refusals=(PrinciplesUnchanged,),
+)
 
 
 @command
@@ -41,11 +50,11 @@ class AdoptPolicy(Command, frozen=True):
 
     NAME: ClassVar[str] = "adopt-policy"
     RECORDS = (PolicyAdopted, ProcessingActivityRegistered)
-    RULES = (WHOLE_POLICY, ACTIVITIES_REGISTERED, NEW_VERSION)
+    RULES = (WHOLE_POLICY, ACTIVITIES_REGISTERED, NEW_VERSION, NEW_CATEGORY)
     text: str
 
     def boundary(self) -> Boundary:
-        return policies()
+        return (*policies(), *publications(DocumentKind.PRINCIPLES))
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         if context.actor.role not in (Role.OFFICER, Role.OPERATOR):
@@ -55,10 +64,11 @@ class AdoptPolicy(Command, frozen=True):
         for adopted in past.of(PolicyAdopted):
             if adopted.version == policy.version and adopted.sha256 != digest:
                 raise PolicyVersionUsed(version=policy.version)
-        in_force = past.last(PolicyAdopted)
-        if in_force is not None and in_force.sha256 == digest:
+        last = past.last(PolicyAdopted)
+        if last is not None and last.sha256 == digest:
             raise Invalid("text", "is the policy in force already")
-        before = {} if in_force is None else parse_policy(in_force.text).activities
+        _check_categories(past, policy, context)
+        before = {} if last is None else parse_policy(last.text).activities
         adopted_now = PolicyAdopted(version=policy.version, sha256=Sha256Hex(digest), text=self.text)
         activities = [
             _registered(policy.version, name, activity)
@@ -66,6 +76,23 @@ class AdoptPolicy(Command, frozen=True):
             if before.get(name) != activity
         ]
         return [Fact(adopted_now, [POLICY_TAG]), *(Fact(event, [POLICY_TAG]) for event in activities)]
+
+
+def _check_categories(past: Past, policy: Policy, context: Context) -> None:
+    """Raise PrinciplesUnchanged for a category while the principles are those of when it began to be missing."""
+    missing_since: dict[RecipientCategory, datetime] = {}
+    for recorded in past.all:
+        if isinstance(recorded.event, PolicyAdopted):
+            named = parse_policy(recorded.event.text).recipients
+            missing_since = {
+                category: missing_since.get(category, recorded.recorded_at)
+                for category in policy.recipients
+                if category not in named
+            }
+    now = in_force(past, DocumentKind.PRINCIPLES, context.now)
+    for category, since in sorted(missing_since.items()):
+        if now == in_force(past, DocumentKind.PRINCIPLES, since):
+            raise PrinciplesUnchanged(category=category)
 
 
 def _registered(version: Reference, name: Word, activity: Activity) -> ProcessingActivityRegistered:

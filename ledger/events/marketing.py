@@ -106,7 +106,10 @@ class CampaignPlanned(Event, frozen=True):
 
 @event
 class OfferReserved(Event, frozen=True):
-    """An offer that may be sent, and on what it rests. It takes its slot of the window from here on."""
+    """An offer that may be sent, and on what it rests. It takes its slot of the window from here on.
+
+    `together` are the other records of the same person then, of a partner offer only: it takes a slot of theirs too.
+    """
 
     TOPIC: ClassVar[str] = "offer-reserved"
     campaign_id: CampaignId
@@ -114,22 +117,30 @@ class OfferReserved(Event, frozen=True):
     kind: OfferKind
     channel: Channel
     basis: OfferBasis
+    together: tuple[SubjectId, ...] = ()
 
 
 @event
 class OfferSent(Event, frozen=True):
+    """`together` as of OfferReserved."""
+
     TOPIC: ClassVar[str] = "offer-sent"
     campaign_id: CampaignId
     subject_id: SubjectId
     kind: OfferKind
     channel: Channel
+    together: tuple[SubjectId, ...] = ()
 
 
 @event
 class OfferSuppressed(Event, frozen=True):
-    """`reason` is the code of the refusal, or the word of whoever held it back. A slot that was taken is free again."""
+    """`reason` is the code of the refusal, or the word of whoever held it back. A slot that was taken is free again.
+
+    `together` as of OfferReserved, when it was reserved.
+    """
 
     TOPIC: ClassVar[str] = "offer-suppressed"
     campaign_id: CampaignId
     subject_id: SubjectId
     reason: Word
+    together: tuple[SubjectId, ...] = ()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import ClassVar
 
 import msgspec
 
 from ledger.events.event import SEALED, Event, Personal, event
 from ledger.vocabulary import (
+    CampaignId,
     Channel,
     ClientId,
     ConsentId,
@@ -59,6 +61,14 @@ class OfferRefusal(msgspec.Struct, frozen=True, kw_only=True):
     channels: tuple[Channel, ...]
 
 
+class PartnerOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """A partner offer to a record, reserved or sent at `at`: it takes a slot of the person's window."""
+
+    subject_id: SubjectId
+    campaign_id: CampaignId
+    at: datetime
+
+
 class OpenRestriction(msgspec.Struct, frozen=True, kw_only=True):
     """A restriction in force on a record; no field named: of everything."""
 
@@ -93,6 +103,7 @@ class SubjectsMerged(Event, frozen=True):
     offers_refused: tuple[OfferRefusal, ...] = ()
     restrictions: tuple[OpenRestriction, ...] = ()
     holds: tuple[OpenHold, ...] = ()
+    partner_offers: tuple[PartnerOffer, ...] = ()
 
 
 @event

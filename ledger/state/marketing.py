@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from ledger import errors
 from ledger.command import Boundary, Past, selector
-from ledger.entry import parse_moment
+from ledger.entry import format_moment, parse_moment
 from ledger.errors import CampaignUnknown, Refused
 from ledger.events import (
     CampaignPlanned,
@@ -29,6 +29,7 @@ from ledger.events import (
     OfferReserved,
     OfferSent,
     OfferSuppressed,
+    PartnerOffer,
     PersonalDataCollected,
     ProcessingRestricted,
     RestrictionLifted,
@@ -82,6 +83,8 @@ class What(StrEnum):
     AGREED = "agreed"  # there
     CARRIED = "carried"  # was refused there before the two were merged
     PARTED = "parted"
+    TAKEN = "taken"  # a partner offer went to another record of the same person
+    FREED = "freed"
 
 
 class Step(NamedTuple):
@@ -143,6 +146,10 @@ def steps(event: Event) -> Iterator[tuple[SubjectId, Step]]:
 def _heard(event: Event) -> Step | None:
     """Return what an event says to the other records of its subject."""
     match event:
+        case OfferReserved(kind=OfferKind.PARTNER) | OfferSent(kind=OfferKind.PARTNER):
+            return Step(What.TAKEN, event.subject_id, event.kind, event.campaign_id)
+        case OfferSuppressed():
+            return Step(What.FREED, event.subject_id, "", event.campaign_id)
         case MarketingObjected():
             return Step(What.REFUSED, event.subject_id)
         case MarketingConsentGiven():
@@ -164,6 +171,10 @@ def _merged(event: SubjectsMerged) -> Iterator[tuple[SubjectId, Step]]:
         for one in event.restrictions:
             if one.subject_id != who:
                 yield who, Step(What.RESTRICTED, one.restriction_id, one.subject_id, ",".join(one.fields))
+        for offer in event.partner_offers:
+            if offer.subject_id != who:
+                taken = f"{offer.campaign_id} {format_moment(offer.at)}"
+                yield who, Step(What.TAKEN, offer.subject_id, OfferKind.PARTNER, taken)
 
 
 def _own_steps(event: Event) -> Iterator[Step]:
@@ -221,6 +232,7 @@ class Standing:
         self.notice_owed = False
         self.restrictions: dict[str, tuple[str, str, int]] = {}  # restriction → another record, fields, its step
         self.refused: dict[tuple[str, str, str], int] = {}  # another record or "", kind, channel → the step it came at
+        self.taken: dict[tuple[str, str], datetime] = {}  # another record, campaign → since when a partner offer
         self._steps = 0
 
     def fold(self, step: tuple[str, ...], at: datetime | str) -> None:
@@ -266,6 +278,12 @@ class Standing:
             self._allow(key, kind, more)
         elif what == What.PARTED:
             self._part(key)
+        elif what == What.TAKEN:
+            campaign, _, since = more.partition(" ")
+            moment = since or at
+            self.taken[key, campaign] = parse_moment(moment) if isinstance(moment, str) else moment
+        elif what == What.FREED:
+            self.taken.pop((key, more), None)
 
     def agreed(self, kind: OfferKind, channel: Channel, *, since: int = 0) -> bool:
         """Whether a live consent, given after a step, names this kind of offers and this channel."""
@@ -334,15 +352,29 @@ class Standing:
         stays = (lambda other: not other) if not who else (lambda other: other != who)
         self.refused = {key: at for key, at in self.refused.items() if stays(key[0])}
         self.restrictions = {name: one for name, one in self.restrictions.items() if stays(one[0])}
+        self.taken = {slot: at for slot, at in self.taken.items() if stays(slot[0])}
 
     def in_window(self, kind: OfferKind, since: datetime, *, besides: CampaignId) -> int:
-        """Count the offers since a moment: partner offers from their reservation on, own offers once they are sent."""
+        """Count the offers since a moment: partner offers from their reservation on, own offers once they are sent.
+
+        A partner offer to any record of the person counts, an own offer to this record only: the stricter of the two.
+        """
         counted = (What.SENT,) if kind is OfferKind.OWN else (What.RESERVED, What.SENT)
-        return sum(
+        here = sum(
             k == kind and what in counted and at > since
             for campaign, (k, what, at) in self.offers.items()
             if campaign != besides
         )
+        elsewhere = sum(at > since for at in self.taken.values()) if kind is OfferKind.PARTNER else 0
+        return here + elsewhere
+
+    def partner_offers(self, subject_id: SubjectId) -> Iterator[PartnerOffer]:
+        """Yield the partner offers to this record, of that subject, and to the others of the person."""
+        for campaign, (kind, _, at) in sorted(self.offers.items()):
+            if kind == OfferKind.PARTNER:
+                yield PartnerOffer(subject_id=subject_id, campaign_id=CampaignId(campaign), at=at)
+        for (who, campaign), at in sorted(self.taken.items()):
+            yield PartnerOffer(subject_id=SubjectId(who), campaign_id=CampaignId(campaign), at=at)
 
 
 def verdict(

@@ -32,11 +32,21 @@ from ledger.commands import (
     ReleaseHold,
     ReserveOffer,
     RestrictProcessing,
+    SendOffer,
+    SuppressOffer,
     UnmergeSubjects,
     UseData,
     WithdrawMarketingConsent,
 )
-from ledger.errors import OfferBasisMissing, PersonRefused, Refused, Restricted, UnderHold
+from ledger.errors import (
+    OfferBasisMissing,
+    PartnerCapReached,
+    PartnerNotFewer,
+    PersonRefused,
+    Refused,
+    Restricted,
+    UnderHold,
+)
 from ledger.events import ClassDecision, ErasureDeferred, OfferSuppressed
 from ledger.policy import default_policy_text
 from ledger.vocabulary import (
@@ -238,6 +248,54 @@ def test_a_withdrawn_consent_to_offers_stops_these_offers_and_no_others(people: 
 def test_a_withdrawal_of_one_of_two_consents_to_the_same_offers_refuses_nothing(people: Bench) -> None:
     people.given(agree(WRITER, "again"), merge(), withdraw(WRITER))
     assert reason(people, "offer by e-mail", MARI) is None
+
+
+@pytest.mark.rule("merge-stops-offers")
+@ORDERS
+def test_partner_offers_to_one_record_take_the_slots_of_all_until_they_part(people: Bench, before: bool) -> None:
+    def partners(number: int, subject: Any) -> tuple[dict[str, Any], ReserveOffer]:
+        which: dict[str, Any] = {"campaign_id": an_id(f"partners {number}"), "subject_id": subject}
+        return which, ReserveOffer(**which)
+
+    plans = [
+        PlanCampaign(
+            campaign_id=an_id(f"partners {number}"), kind=OfferKind.PARTNER, channel=Channel.EMAIL,
+            opt_out=Channel.LINK, partner="P-1",  # type: ignore[arg-type]
+        )
+        for number in range(4)
+    ]  # fmt: skip
+    people.given(*plans)
+    for subject in (MARI, WRITER):
+        people.given(agree(subject, "partners", kind=OfferKind.PARTNER))
+        for number in range(4):
+            which: dict[str, Any] = {"campaign_id": an_id(f"own {number}"), "subject_id": subject}
+            if subject == MARI:
+                people.given(PlanCampaign(campaign_id=which["campaign_id"], kind=OfferKind.OWN, channel=Channel.EMAIL,
+                                          opt_out=Channel.LINK))  # fmt: skip
+            people.given(ReserveOffer(**which), SendOffer(**which))
+    (first, take_first), (second, take_second) = partners(0, MARI), partners(1, WRITER)
+    taken: list[Command] = [take_first, SendOffer(**first), take_second]
+    people.given(*([*taken, merge()] if before else [merge(), *taken]))
+    third, take_third = partners(2, WRITER)
+    for subject in (MARI, WRITER):
+        no = OfferSuppressed(campaign_id=third["campaign_id"], subject_id=subject, reason=PartnerCapReached.code)  # type: ignore[arg-type]
+        people.when(ReserveOffer(campaign_id=third["campaign_id"], subject_id=subject)).refused(PartnerCapReached, no)
+    with open_projections(people.ledger, people.directory / PROJECTIONS_FILE) as projections:
+        projections.catch_up()
+        said = {one.subject_id: one.reason for one in projections.may_send(third["campaign_id"], (MARI, WRITER))}
+        assert said == dict.fromkeys((MARI, WRITER), PartnerCapReached.code), "one verdict, whoever asks"
+    people.given(SuppressOffer(**second, reason="bounced"), ReserveOffer(**third | {"subject_id": MARI}))  # type: ignore[arg-type]
+    fourth, take_fourth = partners(3, WRITER)
+    no = OfferSuppressed(**fourth, reason=PartnerCapReached.code)  # type: ignore[arg-type]
+    people.when(take_fourth).refused(PartnerCapReached, no)
+    people.given(unmerge())
+    assert people.when(take_fourth).refusal is None, "the slots are another person's after all"
+    people.given(merge())
+    no = OfferSuppressed(**third, reason=PartnerCapReached.code)  # type: ignore[arg-type]
+    people.when(take_third).refused(PartnerCapReached, no)
+    people.clock.forward(days=366)
+    with pytest.raises(PartnerNotFewer):
+        people.ledger.record(take_third, OFFICER)
 
 
 @pytest.mark.rule("offers-rest-on-a-basis")

@@ -14,6 +14,7 @@ from ledger.errors import (
     Invalid,
     NoProcessor,
     PolicyMissing,
+    PrinciplesUnchanged,
     RecipientCategoryUnknown,
     RecipientEndedAlready,
     RecipientExists,
@@ -25,8 +26,9 @@ from ledger.errors import (
 from ledger.events import DataSentToProcessor, RecipientEnded, RecipientRegistered, TransmissionDenied
 from ledger.explain import explain
 from ledger.policy import default_policy_text
-from ledger.vocabulary import Purpose, RecipientCategory, TransferBasis
+from ledger.vocabulary import DocumentKind, Purpose, RecipientCategory, TransferBasis
 from tests.bench import START, Bench, an_id
+from tests.rules.test_published import publish
 
 MARI, POST, TRADER = an_id("mari"), an_id("the post"), an_id("a sole trader")
 NEXT_YEAR = START + timedelta(days=365)
@@ -71,8 +73,8 @@ FIELD_KINDS = {
 }  # fmt: skip
 OTHER_FIELDS: set[str] = set()
 CODES = [
-    "contract-missing", "no-processor", "recipient-category-unknown", "recipient-ended", "recipient-exists",
-    "recipient-expired", "recipient-unknown", "transfer-basis-missing",
+    "contract-missing", "no-processor", "principles-unchanged", "recipient-category-unknown", "recipient-ended",
+    "recipient-exists", "recipient-expired", "recipient-unknown", "transfer-basis-missing",
 ]  # fmt: skip
 
 POLICY = AdoptPolicy(text=default_policy_text())
@@ -147,7 +149,38 @@ def test_a_category_that_the_principles_do_not_name_is_refused(bench: Bench) -> 
     bench.given(AdoptPolicy(text=without))
     bench.when(register_recipient()).refused(RecipientCategoryUnknown, category="postal")
     version = 'version = "ee-accounting-1"'
-    bench.given(AdoptPolicy(text=text.replace(version, 'version = "ee-accounting-2"')))
+    named = AdoptPolicy(text=text.replace(version, 'version = "ee-accounting-2"'))
+    soon = START + timedelta(seconds=1)
+    bench.given(publish(kind=DocumentKind.PRINCIPLES, effective_at=soon))
+    bench.clock.forward(seconds=1)
+    bench.given(named)
+    bench.when(register_recipient()).then(registered())
+
+
+@pytest.mark.rule("new-category-needs-new-principles")
+def test_a_new_category_needs_a_new_version_of_the_principles_in_force(bench: Bench) -> None:
+    text = default_policy_text()
+    first, last = text.index("[recipients.postal]"), text.index("[recipients.software-development]")
+    without = (text[:first] + text[last:]).replace(', "postal"', "")
+    principles: dict[str, Any] = {"kind": DocumentKind.PRINCIPLES}
+
+    def numbered(policy: str, number: int) -> AdoptPolicy:
+        return AdoptPolicy(text=policy.replace('version = "ee-accounting-1"', f'version = "ee-accounting-{number}"'))
+
+    bench.given(
+        AdoptPolicy(text=without),
+        publish(**principles, effective_at=START + timedelta(seconds=1)),
+        numbered(without, 2),
+    )
+    in_a_month = START + timedelta(days=30)
+    bench.clock.forward(seconds=1)
+    assert bench.when(numbered(text, 3)).refusal is None, "the principles came after the policy that lacks it"
+    bench.given(numbered(without, 4))
+    bench.when(numbered(text, 5)).refused(PrinciplesUnchanged, category="postal")
+    bench.given(publish(**principles, version="2", effective_at=in_a_month), numbered(without, 6))
+    bench.when(numbered(text, 5)).refused(PrinciplesUnchanged, category="postal")
+    bench.clock.forward(days=30)
+    assert bench.when(numbered(text, 5)).refusal is None
     bench.when(register_recipient()).then(registered())
 
 
