@@ -42,7 +42,7 @@ MAX_BATCH_LINES: Final = 10_000
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 MAX_LINE_BYTES: Final = 1024 * 1024
 MAX_COMMAND_BYTES: Final = 1024 * 1024
-_OUTSIDE: Final = frozenset((Role.SUBJECT, Role.CLIENT_USER))
+OUTSIDE: Final = frozenset((Role.SUBJECT, Role.CLIENT_USER))
 
 
 class EntryReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,7 +68,7 @@ class ReceiptDocument(msgspec.Struct, frozen=True):
 
 def receipt_document(receipt: Receipt, reader: Role) -> ReceiptDocument:
     """Return a receipt as it is answered to somebody in this role."""
-    outside = reader in _OUTSIDE
+    outside = reader in OUTSIDE
     entries = tuple(
         EntryReceipt(
             index=index,

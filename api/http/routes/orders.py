@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from api.http.ask import Ask
-from api.http.commanding import ReceiptDocument, receipt_document
+from api.http.commanding import OUTSIDE, ReceiptDocument, receipt_document
 from api.http.operation import BYTES, Body, Reply, Shows, query
 from api.http.owners import About, order_of
 from api.http.parameters import (
@@ -102,7 +102,9 @@ def _record(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) 
     key, claimed_at = ask.idempotency_key, None
     if kind == MAIL and channel is OrderChannel.EMAIL:
         facts = mail_facts(ask.body)
-        key, claimed_at = key or mail_key(ask.body, facts), facts.sent_at
+        # Whoever sends their own orders chooses the Message-ID: it must neither tell of, nor stop, somebody else's.
+        own = f"{ask.caller.actor.id}:" if ask.caller.actor.role in OUTSIDE else ""
+        key, claimed_at = key or own + mail_key(ask.body, facts), facts.sent_at
     command = RecordOrder(
         order_id=OrderId(ask.get("order_id") or new_id()),
         client_id=ask.needed("client_id"),
