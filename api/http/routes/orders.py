@@ -76,7 +76,8 @@ def _about(ask: Ask) -> About:
         *_WHO, _CHANNEL,
         _TERMS, _RECEIVED, _AUTHENTICATION, id_parameter("order_id", "The order's id (default: a fresh one)."),
     ),
-    body=Body(media_types=("*/*",), max_bytes=0), about=_about,
+    body=Body(media_types=("*/*",), max_bytes=0),
+    headers=("Idempotency-Key", "File-Name"), about=_about,
 )  # fmt: skip
 def upload_order(ask: Ask) -> Reply:
     """Record an order as the exact bytes of a file. Its name goes into the header File-Name, percent-encoded UTF-8."""
@@ -89,7 +90,8 @@ def upload_order(ask: Ask) -> Reply:
 
 @query(
     "upload-mail-order", "/orders/email", method="POST", shows=Shows.NOTHING, result=Taken,
-    parameters=(*_WHO, _TERMS, _RECEIVED, _AUTHENTICATION), body=Body(media_types=(MAIL,), max_bytes=0), about=_about,
+    parameters=(*_WHO, _TERMS, _RECEIVED, _AUTHENTICATION), body=Body(media_types=(MAIL,), max_bytes=0),
+    headers=("Idempotency-Key", "File-Name"), about=_about,
 )  # fmt: skip
 def upload_mail(ask: Ask) -> Reply:
     """Record an order that came as an e-mail: the raw message. The same Message-ID again is the same order."""
