@@ -7,7 +7,7 @@ the entries as they stand in the log, each with a C2SP tlog-proof that verifies 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -27,7 +27,7 @@ from api.order_intake import check_sender
 from ledger import Receipt
 from ledger.command import BY_NAME, Command
 from ledger.commands.access import ACCESS_COMMANDS
-from ledger.errors import Invalid, LedgerError
+from ledger.errors import Invalid, LedgerError, Refused
 from ledger.state.employee import STAFF
 from ledger.tlog.merkle import leaf_hash
 from ledger.vocabulary import Role, Word
@@ -42,7 +42,7 @@ MAX_BATCH_LINES: Final = 10_000
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 MAX_LINE_BYTES: Final = 1024 * 1024
 MAX_COMMAND_BYTES: Final = 1024 * 1024
-_OUTSIDE: Final = frozenset((Role.SUBJECT, Role.CLIENT_USER))
+OUTSIDE: Final = frozenset((Role.SUBJECT, Role.CLIENT_USER))
 
 
 class EntryReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -68,7 +68,7 @@ class ReceiptDocument(msgspec.Struct, frozen=True):
 
 def receipt_document(receipt: Receipt, reader: Role) -> ReceiptDocument:
     """Return a receipt as it is answered to somebody in this role."""
-    outside = reader in _OUTSIDE
+    outside = reader in OUTSIDE
     entries = tuple(
         EntryReceipt(
             index=index,
@@ -177,27 +177,44 @@ class Commanding:
         outcomes: list[Receipt | Exception] = []
         asked: list[tuple[Command, Any, str | None]] = []
         places: list[int] = []
+
+        def record() -> bool:
+            """Record what waits; return whether anything did."""
+            for place, outcome in zip(places, self._service.ledger.record_many(asked), strict=True):
+                outcomes[place] = outcome
+            waited = bool(places)
+            asked.clear()
+            places.clear()
+            return waited
+
         for line in lines:
             try:
-                one = self._parse(caller, line)
+                one = self._parse(caller, line, record)
                 asked.append((one.command, caller.actor, owned_key(caller.actor.id, one.idempotency_key)))
                 places.append(len(outcomes))
                 outcomes.append(Problem("internal"))
             except LedgerError as error:
                 outcomes.append(error)
-        for place, outcome in zip(places, self._service.ledger.record_many(asked), strict=True):
-            outcomes[place] = outcome
+        record()
         return b"".join(self._line(start + i, outcome, caller.actor.role) for i, outcome in enumerate(outcomes))
 
-    def _parse(self, caller: Caller, line: bytes) -> Asked:
-        """Return the command of a line, once the caller may record it. Raises LedgerError."""
+    def _parse(self, caller: Caller, line: bytes, record: Callable[[], bool]) -> Asked:
+        """Return the command of a line, once the caller may record it. Raises LedgerError.
+
+        Whether they may can rest on a line before: `record` records those, and says whether there were any.
+        """
         if len(line) > MAX_LINE_BYTES:
             raise Problem("length-unfit", "A line of a batch is at most 1 MiB; send a larger one alone.")
         one = parse_recorded(line)
         name, about = type(one.command).NAME, About.of(one.command)
         grant = self._service.permissions.of(name, caller.actor.role)
         try:
-            self._permit(caller, grant, one.command)
+            try:
+                self._permit(caller, grant, one.command)
+            except (Unpermitted, Refused):
+                if grant is Grant.NONE or not record():
+                    raise
+                self._permit(caller, grant, one.command)
         except Unpermitted as unpermitted:
             subjects = () if about.subject_id is None else (about.subject_id,)
             self._service.access.refused(caller.actor, Word(name), subjects, Word(unpermitted.code))

@@ -56,12 +56,22 @@ _PURPOSE: Final = (
         "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._/:-]{0,127}$"},
     },
 )
-_IDEMPOTENCY: Final = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "The same key and content again give the first receipt again, for ever.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+_HEADERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "Idempotency-Key": {
+        "required": False,
+        "description": "The same key and content again give the first receipt again, for ever.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    },
+    "If-Match": {
+        "required": True,
+        "description": "The ETag of what was read: what was changed since is not overwritten.",
+        "schema": {"type": "string", "pattern": '^"[0-9]{1,16}"$'},
+    },
+    "File-Name": {
+        "required": False,
+        "description": "The name of the file, percent-encoded UTF-8.",
+        "schema": {"type": "string", "maxLength": 1024},
+    },
 }
 
 
@@ -106,13 +116,17 @@ def _operation(operation: Operation, permissions: Permissions) -> dict[str, Any]
             *(_path_parameter(name) for name in _IN_PATH.findall(operation.address)),
             *map(_parameter, operation.parameters),
             *(_PURPOSE if operation.shows is Shows.PERSONAL else ()),
-            *((_IDEMPOTENCY,) if operation.command is not None else ()),
+            *({"name": name, "in": "header", **_HEADERS[name]} for name in _taken_headers(operation)),
         ],
         "responses": _responses(operation),
     }
     if operation.body is not None:
         found["requestBody"] = {"required": True, "content": _taken(operation)}
     return found
+
+
+def _taken_headers(operation: Operation) -> tuple[str, ...]:
+    return ("Idempotency-Key",) if operation.command is not None else operation.headers
 
 
 def _taken(operation: Operation) -> dict[str, Any]:
@@ -145,11 +159,14 @@ def _responses(operation: Operation) -> dict[str, Any]:
         kinds[JSON] = {"schema": schema}
     if any(one.name == "format" for one in operation.parameters):
         kinds |= {CSV: {"schema": {"type": "string"}}, NDJSON: {"schema": {"type": "string"}}}
-    done = "201" if operation.command is not None else "200"
+    records = "Idempotency-Key" in _taken_headers(operation)
+    done = "201" if records else "200"
     problem = {"application/problem+json": {"schema": {"$ref": _REF.format(name="Problem")}}}
     statuses = {str(PROBLEMS[code][0]) for code in PROBLEMS} | {str(status_of(code)) for code in REFUSALS}
+    again = {"200": {"description": "Recorded before.", "content": kinds}} if operation.id.startswith("upload-") else {}
     return {
-        done: {"description": "Recorded: the receipt." if operation.command else "The answer.", "content": kinds},
+        **again,
+        done: {"description": "Recorded: the receipt." if records else "The answer.", "content": kinds},
         **{status: {"description": "A problem.", "content": problem} for status in sorted(statuses)},
     }
 

@@ -86,6 +86,7 @@ class Operation:
     paged: bool = False
     media_types: tuple[str, ...] = (JSON,)
     command: type[Command] | None = None  # of an operation that records
+    headers: tuple[str, ...] = ()  # that it takes besides those of all
     about: Callable[[Ask], About] = field(default=lambda ask: ask.about())
 
     @property
@@ -110,6 +111,7 @@ def query(
     body: Body | None = None,
     paged: bool = False,
     media_types: tuple[str, ...] = (JSON,),
+    headers: tuple[str, ...] = (),
     about: Callable[[Ask], About] = lambda ask: ask.about(),
 ) -> Callable[[F], F]:
     """Declare the function below as an operation. Its module is its capability, its docstring the summary."""
@@ -120,7 +122,7 @@ def query(
                 id=id, method=method, path=f"/v1{path}", capability=function.__module__.rsplit(".", 1)[1],
                 summary=" ".join((function.__doc__ or "").split("\n\n")[0].split()), answer=function, shows=shows,
                 parameters=parameters, body=body, result=result, paged=paged, media_types=media_types,
-                about=about,
+                headers=headers, about=about,
             )
         )  # fmt: skip
         return function

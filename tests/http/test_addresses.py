@@ -65,3 +65,21 @@ def test_the_description_has_every_variable_of_an_address(office: Office) -> Non
         for operation in operations.values():
             named = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
             assert named == {part.split("}")[0] for part in path.split("{")[1:]}, path
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers"),
+    [
+        ("/v1/orders", "post", {"Idempotency-Key", "File-Name"}),
+        ("/v1/orders/email", "post", {"Idempotency-Key", "File-Name"}),
+        ("/v1/subjects/{subject_id}/fields/{field}", "put", {"Idempotency-Key", "If-Match"}),
+        ("/v1/access/flags/{flag_id}/review", "post", {"Idempotency-Key"}),
+        ("/v1/commands/give-consent", "post", {"Idempotency-Key"}),
+    ],
+)
+def test_the_description_has_the_headers_that_are_taken(
+    office: Office, path: str, method: str, headers: set[str]
+) -> None:
+    described = office.ask(None, "GET", "/v1/openapi.json").json()["paths"][path][method]
+    assert {one["name"] for one in described["parameters"] if one["in"] == "header"} == headers
+    assert "201" in described["responses"]

@@ -64,3 +64,19 @@ def test_an_order_concerns_whoever_gave_it_or_may_give_others(office: Office, na
 @pytest.mark.parametrize("name", ["record-order", "give-mandate"])
 def test_whom_nobody_entered_may_be_named(office: Office, name: str) -> None:
     assert office.post(Role.CLIENT_USER, name, naming(office, office.mari)[name]).status_code == 201
+
+
+def test_a_message_of_one_neither_tells_of_nor_stops_that_of_another(office: Office) -> None:
+    """A Message-ID is the sender's to choose: the same one of another client is another order."""
+    mail = b"From: a@example.com\r\nMessage-ID: <1@example.com>\r\nSubject: x\r\n\r\nbuy"
+    others = office.token(Role.CLIENT_USER, new_id(), office.other_company)
+    for who, client, subject in (
+        (Role.CLIENT_USER, office.company, office.peeter), (others, office.other_company, office.other),
+        (Role.SUBJECT, office.company, office.mari), (Role.SERVICE, office.company, office.peeter),
+    ):  # fmt: skip
+        for again in (False, True):
+            answer = office.ask(
+                who, "POST", "/v1/orders", params={"client_id": client, "subject_id": subject, "channel": "email"},
+                content=mail, headers={"Content-Type": "message/rfc822"},
+            )  # fmt: skip
+            assert (answer.status_code, answer.json()["again"]) == (200 if again else 201, again)

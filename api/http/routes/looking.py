@@ -90,7 +90,7 @@ class Reviewing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 @query(
     "review-flag", "/access/flags/{flag_id}/review", method="POST", shows=Shows.NOTHING, result=ReceiptDocument,
-    body=Body(struct=Reviewing),
+    body=Body(struct=Reviewing), headers=("Idempotency-Key",),
 )  # fmt: skip
 def review_flag(ask: Ask) -> Reply:
     """Say what unusual reading turned out to be."""

@@ -8,7 +8,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from api.http.ask import Ask
-from api.http.commanding import ReceiptDocument, receipt_document
+from api.http.commanding import OUTSIDE, ReceiptDocument, receipt_document
 from api.http.operation import BYTES, Body, Reply, Shows, query
 from api.http.owners import About, order_of
 from api.http.parameters import (
@@ -76,7 +76,8 @@ def _about(ask: Ask) -> About:
         *_WHO, _CHANNEL,
         _TERMS, _RECEIVED, _AUTHENTICATION, id_parameter("order_id", "The order's id (default: a fresh one)."),
     ),
-    body=Body(media_types=("*/*",), max_bytes=0), about=_about,
+    body=Body(media_types=("*/*",), max_bytes=0),
+    headers=("Idempotency-Key", "File-Name"), about=_about,
 )  # fmt: skip
 def upload_order(ask: Ask) -> Reply:
     """Record an order as the exact bytes of a file. Its name goes into the header File-Name, percent-encoded UTF-8."""
@@ -89,7 +90,8 @@ def upload_order(ask: Ask) -> Reply:
 
 @query(
     "upload-mail-order", "/orders/email", method="POST", shows=Shows.NOTHING, result=Taken,
-    parameters=(*_WHO, _TERMS, _RECEIVED, _AUTHENTICATION), body=Body(media_types=(MAIL,), max_bytes=0), about=_about,
+    parameters=(*_WHO, _TERMS, _RECEIVED, _AUTHENTICATION), body=Body(media_types=(MAIL,), max_bytes=0),
+    headers=("Idempotency-Key", "File-Name"), about=_about,
 )  # fmt: skip
 def upload_mail(ask: Ask) -> Reply:
     """Record an order that came as an e-mail: the raw message. The same Message-ID again is the same order."""
@@ -102,7 +104,9 @@ def _record(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) 
     key, claimed_at = ask.idempotency_key, None
     if kind == MAIL and channel is OrderChannel.EMAIL:
         facts = mail_facts(ask.body)
-        key, claimed_at = key or mail_key(ask.body, facts), facts.sent_at
+        # Whoever sends their own orders chooses the Message-ID: it must neither tell of, nor stop, somebody else's.
+        own = f"{ask.caller.actor.id}:" if ask.caller.actor.role in OUTSIDE else ""
+        key, claimed_at = key or own + mail_key(ask.body, facts), facts.sent_at
     command = RecordOrder(
         order_id=OrderId(ask.get("order_id") or new_id()),
         client_id=ask.needed("client_id"),

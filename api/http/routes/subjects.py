@@ -151,7 +151,7 @@ class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 @query(
     "correct-field", "/subjects/{subject_id}/fields/{field}", method="PUT", shows=Shows.NOTHING,
-    result=ReceiptDocument, body=Body(struct=Correction),
+    result=ReceiptDocument, body=Body(struct=Correction), headers=("If-Match", "Idempotency-Key"),
 )  # fmt: skip
 def correct_field(ask: Ask) -> Reply:
     """Correct a field; If-Match is the ETag of what was read. What somebody changed meanwhile is not overwritten."""
