@@ -42,13 +42,13 @@ def check_sender(command: Command, actor: Actor, now: datetime) -> None:
     """
     if actor.role not in _ORDER_THEMSELVES or not isinstance(command, RecordOrder | AmendOrder):
         return
-    if abs(command.received_at - now) > CLOCKS_APART:
-        raise Invalid("received_at", "is now: who receives an order says when")
     if isinstance(command, RecordOrder):
         if command.authentication != NOT_CHECKED:
             raise Invalid("authentication", "is for whoever checked the sender to say")
         if command.channel is not OrderChannel.SOFTWARE:
             raise Invalid("channel", "is software: an e-mail is taken in by whoever receives it")
+    if abs(command.received_at - now) > CLOCKS_APART:
+        raise Invalid("received_at", "is now: who receives an order says when")
 
 
 def take_in(ledger: Ledger, command: RecordOrder, actor: Actor, *, key: str | None) -> Taken:

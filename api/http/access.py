@@ -74,9 +74,6 @@ def open_access_log(
             # A guard that was lost is not made anew by itself: a log that was rolled back would go unnoticed.
             raise StorageError(f"{own.guard}: is missing; to join the log again run: prooftrail init")
         _make(settings, own)
-    elif not any(is_ledger for _, is_ledger in existing_stores(own.data, own.server)):
-        # Another worker of this host has begun to make it.
-        _make(settings, own)
     employee_of = None if records is None else _Colleagues(records).employee_of
     log = AccessLog(own.open(clock=clock), usual=settings.usual, employee_of=employee_of)
     if watch:

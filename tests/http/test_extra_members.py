@@ -151,12 +151,19 @@ def test_nobody_says_of_their_own_order_that_the_sender_was_checked(office: Offi
     command = {
         "order_id": new_id(), "client_id": about.client_id, "subject_id": about.subject_id, "channel": "email",
         "media_type": "application/xml", "content": "PG9yZGVyLz4=", "terms_version": "2026-1",
-        "received_at": "2026-11-22T10:00:00Z", "authentication": "dkim-pass",
+        "received_at": office.ledger.now().isoformat(), "authentication": "dkim-pass",
     }  # fmt: skip
     alone = office.post(role, "record-order", command)
     assert (alone.status_code, alone.json()["field"]) == (400, "authentication")
     assert office.ledger.size() == before
-    without = office.post(role, "record-order", {**command, "authentication": "not-checked"})
+    honest = {**command, "authentication": "not-checked"}
+    mail = office.post(role, "record-order", honest)
+    assert (mail.status_code, mail.json()["field"]) == (400, "channel")
+    honest["channel"] = "software"
+    earlier = office.post(role, "record-order", {**honest, "received_at": "2026-01-01T10:00:00Z"})
+    assert (earlier.status_code, earlier.json()["field"]) == (400, "received_at")
+    assert office.ledger.size() == before
+    without = office.post(role, "record-order", honest)
     assert without.status_code == 201, without.text
     assert office.ledger.size() == before + 2, "it waits in quarantine"
 

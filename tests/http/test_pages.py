@@ -106,9 +106,13 @@ def test_who_waits_for_what_is_not_there_is_told_to_ask_again(
     office: Office, anna: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("api.http.door.CATCH_UP_S", 0.05)
-    answer = office.ask(office.token(Role.SUBJECT, anna), "GET", f"/v1/subjects/{anna}", params={"min_position": 10**9})
+    monkeypatch.setattr("projections.Projections.position", lambda self: 0)
+    params = {"min_position": office.ledger.size()}
+    answer = office.ask(office.token(Role.SUBJECT, anna), "GET", f"/v1/subjects/{anna}", params=params)
     assert (answer.status_code, answer.json()["code"]) == (503, "not-caught-up")
     assert answer.headers["retry-after"] == "1"
+    beyond = office.ask(office.token(Role.SUBJECT, anna), "GET", f"/v1/subjects/{anna}", params={"min_position": 10**9})
+    assert (beyond.status_code, beyond.json()["code"]) == (400, "invalid")
 
 
 @pytest.mark.parametrize(
