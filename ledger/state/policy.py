@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from ledger.command import Boundary, Past, selector
-from ledger.errors import Invalid, PolicyMissing
+from ledger.errors import PolicyMissing
 from ledger.events import PolicyAdopted
 from ledger.policy import Policy, parse_policy
-from ledger.vocabulary import POLICY_TAG, Word
+from ledger.vocabulary import POLICY_TAG
 
 
 def policies() -> Boundary:
@@ -28,13 +26,3 @@ def policy_needed(past: Past) -> Policy:
     if found is None:
         raise PolicyMissing
     return found
-
-
-def check_fields(past: Past, names: Collection[Word], *besides: Word) -> None:
-    """Raise Invalid for a field that neither the policy in force nor `besides` names; without a policy none is unknown.
-
-    A consent, a restriction or a request for a misspelt field would be of nothing, and its name would be kept for ever.
-    """
-    rules = policy(past)
-    if rules is not None and (unknown := sorted(set(names) - rules.fields.keys() - {*besides})):
-        raise Invalid("fields", f"names {unknown[0]}, which the policy does not know")

@@ -279,14 +279,6 @@ def test_a_statement_is_kept_with_its_field(bench: Bench) -> None:
 
 
 @pytest.mark.rule("restriction-has-a-ground")
-def test_a_restriction_of_a_field_that_nobody_knows_is_refused_by_its_name(bench: Bench) -> None:
-    bench.when(restrict(fields=("email", "emial"))).refused(
-        Invalid, field="fields", why="names emial, which the policy does not know"
-    )
-    bench.when(restrict(fields=("email", "order"))).then(restriction(fields=("email", "order")))
-
-
-@pytest.mark.rule("restriction-has-a-ground")
 def test_a_restriction_is_in_force_until_it_is_lifted(bench: Bench) -> None:
     bench.when(restrict(fields=("email", "email"))).then(restriction(fields=("email",)))
     bench.when(restrict()).refused(RestrictionExists, restriction=RESTRICTION)

@@ -192,12 +192,6 @@ def ready(bench: Bench) -> Bench:
 # --- by law ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.rule("disclosure-needs-law-or-permission")
-def test_a_disclosure_of_a_field_that_nobody_knows_is_not_asked_for(ready: Bench) -> None:
-    why = "names shoe-size, which the policy does not know"
-    ready.when(request(fields=("email", "shoe-size"))).refused(Invalid, field="fields", why=why)
-
-
 @pytest.mark.rule("least-fields-by-law")
 @pytest.mark.parametrize(
     ("statute", "reason"),

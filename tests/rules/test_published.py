@@ -220,14 +220,6 @@ def test_a_consent_is_to_a_wording_that_is_published_and_in_force(bench: Bench) 
     bench.when(consent(text_sha256=digest("I agree too"))).refused(DocumentNotInForce, version="2")
 
 
-@pytest.mark.rule("consent-is-specific")
-def test_a_consent_names_fields_that_the_policy_knows(bench: Bench) -> None:
-    bench.given(REGISTER, consent(fields=("shoe-size",)), ADOPT)
-    why = "names shoe-size, which the policy does not know"
-    bench.when(consent(fields=("email", "shoe-size"))).refused(Invalid, field="fields", why=why)
-    assert bench.when(consent(fields=("email",))).refusal is None
-
-
 @pytest.mark.rule("consent-binds-to-exact-text")
 def test_a_consent_to_offers_is_to_a_wording_that_is_published_and_in_force(bench: Bench) -> None:
     def agree(text: str, language: Any = "en") -> GiveMarketingConsent:
