@@ -26,8 +26,16 @@ $(BIN)/.ready: pyproject.toml
 demo: $(BIN)/.ready
 	@$(BIN)/prooftrail demo --keep $(DATA)
 
+# Two halves at the same time, on as many cores: what waits for connections and programs, and the rest.
+DOORS := tests/http/ tests/cli/ tests/faults/
 test: $(BIN)/.ready
-	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory -j2 test-doors test-ledger
+
+test-doors: $(BIN)/.ready
+	$(BIN)/python -m pytest $(DOORS)
+
+test-ledger: $(BIN)/.ready
+	$(BIN)/python -m pytest $(filter-out $(DOORS) tests/__pycache__/,$(wildcard tests/test_*.py tests/*/))
 
 campaign: $(BIN)/.ready
 	$(BIN)/python -m pytest --campaign -m campaign -rP
