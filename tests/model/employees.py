@@ -26,6 +26,7 @@ from ledger.errors import (
     EmployeeExists,
     EmployeeUnknown,
     FieldNotAllowed,
+    FieldsNotHeld,
     FieldUnknown,
     PurposeNotAssessed,
     Restricted,
@@ -174,6 +175,8 @@ class Working(Publishing, Merging):
             return FieldNotAllowed
         if field not in known.held:
             return FieldUnknown
+        if not self.usable(known.held[field]):
+            return FieldsNotHeld
         reasons = [reason for reason in known.reasons if reason.field == field]
         compatible = any(reason.purpose is purpose for reason in reasons) or any(
             self.assessed.get((reason.purpose, purpose, field)) is Compatibility.COMPATIBLE

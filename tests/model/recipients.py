@@ -10,6 +10,7 @@ from hypothesis.stateful import precondition, rule
 
 from ledger.commands import EndRecipient, NotifyRecipient, RegisterRecipient, SendToProcessor
 from ledger.errors import (
+    FieldsNotHeld,
     NoProcessor,
     NothingDisclosed,
     RecipientEndedAlready,
@@ -113,6 +114,9 @@ class Receiving(Merging):
             self.do(command, SubjectUnknown)
             return
         expected = self.not_in_force(recipient) or (None if recipient == OPERATOR else NoProcessor)
+        held = self.people[subject].held
+        if expected is None and not all(self.usable(held[field]) for field in fields if field in held):
+            expected = FieldsNotHeld
         if expected is None and self.restricted(subject, fields):
             expected = Restricted
         index = self.do(command, expected, kept=expected is not None)

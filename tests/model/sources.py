@@ -142,7 +142,9 @@ class Importing(Merging):
         else:
             index = self.do(command)
             batch.records += 1
-            quarantined = batch.lack is not None or self.is_revoked(batch.guarantee)
+            guarantee = self.guarantees.get(batch.guarantee or "")
+            late = guarantee is not None and self.now >= guarantee.until
+            quarantined = batch.lack is not None or late or self.is_revoked(batch.guarantee)
             known.set("email", Held(index, MARKETING, batch.guarantee, quarantined))
             known.reasons.append(Reason("email", MARKETING, Purpose.OWN_OFFERS, LegalBasis.LEGITIMATE_INTEREST))
             self.values[index] = email
