@@ -60,6 +60,7 @@ class Boundaries:
                     items = self._by_tag.get(tag)
                     if items is not None:
                         self._events += _add(items, row)
+            self._forget()
 
     def _known(self, query: Query, fresh: bool) -> tuple[list[Recorded], list[QueryItem], int]:
         if fresh or not query:
@@ -90,9 +91,13 @@ class Boundaries:
                 # That there is nothing is an answer too: it counts as one event.
                 self._events += len(kept) + 1 - (len(items[item]) + 1 if item in items else 0)
                 items[item] = kept
-                while self._events > _EVENTS_IN_ALL:
-                    _, dropped = self._by_tag.popitem(last=False)
-                    self._events -= sum(len(one) + 1 for one in dropped.values())
+                self._forget()
+
+    def _forget(self) -> None:
+        """Drop what was asked for the longest ago, until the rest is within bounds."""
+        while self._events > _EVENTS_IN_ALL:
+            _, dropped = self._by_tag.popitem(last=False)
+            self._events -= sum(len(one) + 1 for one in dropped.values())
 
 
 def _add(items: dict[QueryItem, list[Recorded | bytes]], row: EventRow) -> int:
