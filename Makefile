@@ -27,7 +27,7 @@ demo: $(BIN)/.ready
 	@$(BIN)/prooftrail demo --keep $(DATA)
 
 # Two halves at the same time, on as many cores: what waits for connections and programs, and the rest.
-DOORS := tests/http/ tests/cli/ tests/faults/
+DOORS := tests/http/ tests/cli/
 test: $(BIN)/.ready
 	@$(MAKE) --no-print-directory -j2 test-doors test-ledger
 
