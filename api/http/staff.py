@@ -1,54 +1,57 @@
-"""The gate for employees: a current acknowledgement, and for fields a purpose that allows each. Clauses 1, 2 and 5."""
+"""The gate for employees: a current acknowledgement, and for each field a use that clauses 1, 2 and 5 allow."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from datetime import datetime
 
 from ledger import Actor, Ledger
 from ledger.command import Past
 from ledger.commands import UseData
-from ledger.policy import Policy
 from ledger.state.employee import check_access, employment
 from ledger.state.policy import policies, policy_needed
-from ledger.vocabulary import ActorId, Purpose, Reference, SubjectId, SubjectRole, Word
+from ledger.vocabulary import ActorId, Purpose, Reference, SubjectId, Word
 
 
-def check_employee(ledger: Ledger, employee_id: ActorId, now: datetime) -> Policy:
-    """Return the policy in force. Raises EmployeeUnknown, AcknowledgementMissing, PolicyMissing."""
+def check_employee(ledger: Ledger, employee_id: ActorId, now: datetime) -> None:
+    """Raise EmployeeUnknown, AcknowledgementMissing or PolicyMissing unless this employee may see personal data."""
     past = Past()
     past.all = ledger.recall((*employment(employee_id), *policies()))
-    in_force = policy_needed(past)
-    check_access(past, employee_id, now, in_force)
-    return in_force
+    check_access(past, employee_id, now, policy_needed(past))
 
 
-def allowed_fields(policy: Policy, held: Collection[Word], *, purpose: Purpose, role: SubjectRole) -> tuple[Word, ...]:
-    """Return those of the fields held that this purpose allows: nobody is shown more than it needs (Art. 5(1)(c))."""
-    return tuple(name for name in held if policy.may_use(name, purpose=purpose, role=role))
-
-
-def check_use(
-    ledger: Ledger,
-    actor: Actor,
-    subject_id: SubjectId,
-    *,
-    purpose: Purpose,
-    case_reference: Reference,
-    fields: tuple[Word, ...],
-) -> None:
-    """Pass the gate of clause 1-2 for named fields. Raises Refused; a denial is itself recorded (UseDenied).
+class Use:
+    """What an employee wants somebody's data for: a purpose and a case.
 
     What is allowed is not recorded here: the access log does that, with what was shown.
     """
-    command = UseData(
-        subject_id=subject_id,
-        purpose=purpose,
-        fields=fields,
-        case_reference=case_reference,
-        employee_id=actor.id,
-    )
-    decision, _ = ledger.decide(command, actor, fresh=False)
-    if decision.refusal is not None:
-        # Decided again on what the store says; a denial is kept, and raised.
-        ledger.record(command, actor)
+
+    def __init__(self, ledger: Ledger, actor: Actor, subject_id: SubjectId, purpose: Purpose, case: Reference) -> None:
+        self._ledger = ledger
+        self._actor = actor
+        self._subject_id = subject_id
+        self._purpose = purpose
+        self._case = case
+
+    def allowed(self, fields: Iterable[Word]) -> tuple[Word, ...]:
+        """Return those of the fields that pass the gate: nobody is shown more than that (GDPR Art. 5(1)(c))."""
+        return tuple(one for one in fields if self._passes(self._of((one,))))
+
+    def check(self, fields: tuple[Word, ...]) -> None:
+        """Raise Refused unless all of these fields pass the gate; a denial is itself recorded (UseDenied)."""
+        command = self._of(fields)
+        if not self._passes(command):
+            # Decided again on what the store says; a denial is kept, and raised.
+            self._ledger.record(command, self._actor)
+
+    def _passes(self, command: UseData) -> bool:
+        return self._ledger.decide(command, self._actor, fresh=False)[0].refusal is None
+
+    def _of(self, fields: tuple[Word, ...]) -> UseData:
+        return UseData(
+            subject_id=self._subject_id,
+            purpose=self._purpose,
+            fields=fields,
+            case_reference=self._case,
+            employee_id=self._actor.id,
+        )

@@ -27,7 +27,7 @@ from api.http.parameters import (
 )
 from api.http.problems import Problem
 from api.http.secrecy import sees_secrets
-from api.http.staff import allowed_fields, check_employee, check_use
+from api.http.staff import Use
 from ledger import Actor
 from ledger.command import Recorded
 from ledger.commands import CorrectData
@@ -38,7 +38,6 @@ from ledger.vocabulary import (
     Channel,
     IdentifierKind,
     IdentityCheck,
-    Purpose,
     Reference,
     Role,
     SubjectId,
@@ -88,7 +87,7 @@ def lookup_subject(ask: Ask) -> Reply:
 def read_subject(ask: Ask) -> Reply:
     """Read what is held of a person, now, or as it was known and true then.
 
-    Employees are shown the fields that their purpose allows; one asked for by name that it does not allow is denied.
+    Employees are shown the fields whose use the gate allows; one asked for by name that it does not allow is denied.
     """
     state = ask.projections.state(ask.subject_id, as_of=ask.as_of, valid_at=ask.get("valid_at"))
     names = _fields_shown(ask, state)
@@ -107,19 +106,17 @@ def _fields_shown(ask: Ask, state: SubjectState) -> tuple[Word, ...]:
             raise FieldUnknown(subject=state.subject_id, field=name)
     if not ask.by_staff:
         return ask.fields or tuple(state.fields)
-    purpose, case = _stated(ask)
-    if ask.fields:
-        fields = tuple(dict.fromkeys(ask.fields))
-        check_use(ask.ledger, ask.caller.actor, state.subject_id, purpose=purpose, case_reference=case, fields=fields)
-        return fields
-    policy = check_employee(ask.ledger, ask.caller.actor.id, ask.ledger.now())
-    return allowed_fields(policy, state.fields, purpose=purpose, role=state.role)
+    if not ask.fields:
+        return _use(ask).allowed(state.fields)
+    fields = tuple(dict.fromkeys(ask.fields))
+    _use(ask).check(fields)
+    return fields
 
 
-def _stated(ask: Ask) -> tuple[Purpose, Any]:
+def _use(ask: Ask) -> Use:
     if ask.purpose is None or ask.case_reference is None:
         raise Problem("purpose-needed")
-    return ask.purpose, ask.case_reference
+    return Use(ask.ledger, ask.caller.actor, ask.subject_id, ask.purpose, ask.case_reference)
 
 
 @query(
@@ -133,8 +130,7 @@ def read_field(ask: Ask) -> Reply:
     if name not in state.fields:
         raise FieldUnknown(subject=ask.subject_id, field=name)
     if ask.by_staff:
-        purpose, case = _stated(ask)
-        check_use(ask.ledger, ask.caller.actor, ask.subject_id, purpose=purpose, case_reference=case, fields=(name,))
+        _use(ask).check((name,))
     found = state.fields[name]
     return Reply(body=found, fields=(name,), headers={"ETag": f'"{found.expected_version}"'})
 
@@ -156,8 +152,6 @@ class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 def correct_field(ask: Ask) -> Reply:
     """Correct a field; If-Match is the ETag of what was read. What somebody changed meanwhile is not overwritten."""
     wanted: Correction = ask.body
-    if ask.by_staff:
-        check_employee(ask.ledger, ask.caller.actor.id, ask.ledger.now())
     command = CorrectData(
         subject_id=ask.subject_id,
         field=Word(ask.path["field"]),
@@ -193,10 +187,7 @@ def read_history(ask: Ask) -> Reply:
     """List every version of a person's fields, in the order of recording."""
     found = ask.projections.history(ask.subject_id, as_of=ask.as_of)
     if ask.by_staff:
-        purpose, _ = _stated(ask)
-        policy = check_employee(ask.ledger, ask.caller.actor.id, ask.ledger.now())
-        role = ask.projections.state(ask.subject_id, as_of=ask.as_of).role
-        names = allowed_fields(policy, {one.field for one in found}, purpose=purpose, role=role)
+        names = _use(ask).allowed({one.field for one in found})
         found = tuple(one for one in found if one.field in names)
     if ask.fields:
         found = tuple(one for one in found if one.field in ask.fields)
