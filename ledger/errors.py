@@ -17,6 +17,7 @@
     ├── Misfit               a row does not fit the table that it was made for
     └── StorageError         the engine failed, or refuses to start             (advice)
         ├── Damaged          what is stored is not what was written
+        ├── Full             there is no room left where it is stored
         ├── InDoubt          cut off at commit: recorded or not; ask again with the idempotency key
         └── Stopped          an earlier failure stopped writing; restart to recover
 
@@ -147,6 +148,10 @@ class StorageError(LedgerError):
 
 class Damaged(StorageError):
     """A stored page, row or text is not what was written: damage, or somebody else's hand."""
+
+
+class Full(StorageError):
+    """There is no room left on the disk of the store; reading goes on."""
 
 
 class InDoubt(StorageError):

@@ -16,15 +16,23 @@ MEDIA_TYPE: Final = "application/problem+json"
 Headers = list[tuple[bytes, bytes]]
 
 
+def members(status: int, code: str, title: str, detail: str | None = None) -> dict[str, Any]:
+    """Return the members of a problem; `detail` only where there is one."""
+    found: dict[str, Any] = {"type": TYPE_PREFIX + code, "title": title, "status": status, "code": code}
+    return found if detail is None else found | {"detail": detail}
+
+
+def retry_after(seconds: float) -> str:
+    """Return the value of Retry-After: whole seconds, at least one (RFC 9110 §10.2.3)."""
+    return str(max(1, ceil(seconds)))
+
+
 def problem(
     status: int, code: str, title: str, detail: str | None = None, retry_after_s: float | None = None
 ) -> tuple[int, Headers, bytes]:
-    """Return (status, headers, body) of a problem. `Retry-After` is in whole seconds, at least one (RFC 9110)."""
-    members: dict[str, Any] = {"type": TYPE_PREFIX + code, "title": title, "status": status, "code": code}
-    if detail is not None:
-        members["detail"] = detail
-    body = msgspec.json.encode(members)
+    """Return (status, headers, body) of a problem."""
+    body = msgspec.json.encode(members(status, code, title, detail))
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     if retry_after_s is not None:
-        headers.append((b"retry-after", str(max(1, ceil(retry_after_s))).encode()))
+        headers.append((b"retry-after", retry_after(retry_after_s).encode()))
     return status, headers, body

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from math import ceil
 from typing import Any, Final
 
 import msgspec
 
 from api.http.errors import KeysUnavailable, Unauthenticated
-from api.http.problem import TYPE_PREFIX
+from api.http.problem import MEDIA_TYPE, members, retry_after
 from ledger import errors
 from ledger.errors import (
     Busy,
     Conflict,
+    Full,
     IdempotencyMismatch,
     InDoubt,
     Invalid,
@@ -65,7 +65,6 @@ PROBLEMS: Final[Mapping[str, tuple[int, str]]] = {
     "purpose-needed": (400, "Staff state why they read personal data: send the header Purpose, and Case-Reference."),
     "not-found": (404, "There is nothing here that you may see."),
     "method-not-allowed": (405, "This address does not take that method."),
-    "not-acceptable": (406, "None of the media types that you accept is made here."),
     "malformed": (400, "The request is not understood."),
     "length-unfit": (413, "The body is larger than this operation takes."),
     "media-type-unfit": (415, "The body is of another media type than this operation takes."),
@@ -143,7 +142,8 @@ def _of_storage(error: BaseException) -> str:
         return "evidence-broken"
     if isinstance(error, InDoubt):
         return "in-doubt"
-    if isinstance(error, StorageError) and "full" in str(error):
+    # What stopped recording is the cause of all that is refused since.
+    if isinstance(error, Full) or isinstance(error.__cause__, Full):
         return "storage-full"
     if isinstance(error, Stopped):
         return "storage-stopped"
@@ -154,20 +154,12 @@ def _problem(
     code: str, *, detail: str | None = None, retry_after_s: float | None = None, more: Mapping[str, Any] | None = None
 ) -> Answered:
     status = status_of(code)
-    members: dict[str, Any] = {
-        "type": f"{TYPE_PREFIX}{code}",
-        "title": code.replace("-", " "),
-        "status": status,
-        "code": code,
-    }
-    if detail := detail or (PROBLEMS[code][1] if code in PROBLEMS else None):
-        members["detail"] = detail
-    headers = {"Content-Type": "application/problem+json"}
+    detail = detail or (PROBLEMS[code][1] if code in PROBLEMS else None)
+    found = members(status, code, code.replace("-", " "), detail)
+    headers = {"Content-Type": MEDIA_TYPE}
     if retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, ceil(retry_after_s)))
-    return Answered(
-        status, members | {name: value for name, value in (more or {}).items() if value is not None}, headers
-    )
+        headers["Retry-After"] = retry_after(retry_after_s)
+    return Answered(status, found | {name: one for name, one in (more or {}).items() if one is not None}, headers)
 
 
 def _is_opaque(value: object) -> bool:

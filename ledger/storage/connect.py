@@ -17,7 +17,7 @@ from typing import Final
 import apsw
 import apsw.sqlite_extra
 
-from ledger.errors import Damaged, StorageError
+from ledger.errors import Damaged, Full, StorageError
 
 # "Prft": SQLite's application_id tells our files from any other database (sqlite.org/fileformat2.html §1.3.14).
 LEDGER_APPLICATION_ID: Final = 0x50726674
@@ -203,7 +203,9 @@ class storage_errors:
 
 
 def _storage_error(path: Path, error: apsw.Error, advice: str) -> StorageError:
-    """Return Damaged when the file itself is wrong, StorageError for a disk that is full or fails, or a lock."""
+    """Return Damaged when the file is wrong, Full without room, else StorageError: a disk that fails, a lock."""
+    if isinstance(error, apsw.FullError):
+        return Full(f"{path}: {advice}")
     if isinstance(error, apsw.IOError):
         damaged = getattr(error, "extendedresult", None) == apsw.SQLITE_IOERR_DATA
     else:

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Final
 
-from ledger.errors import Busy, StorageError, Tampered
+from ledger.errors import Busy, Full, StorageError, Tampered
 
 # How long another process may hold the right to sign: as long as SQLite waits for its lock (connect.BUSY_TIMEOUT_MS).
 LOCK_TIMEOUT_S: Final = 10.0
@@ -123,7 +123,8 @@ class Guard:
             if written != len(slot):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            raise StorageError(f"{self._path}: the guard cannot be written ({error.strerror})") from error
+            kind = Full if error.errno == errno.ENOSPC else StorageError
+            raise kind(f"{self._path}: the guard cannot be written ({error.strerror})") from error
         data = self._data.ljust(2 * _SLOT_BYTES, b"\x00")
         self._data = data[:start] + slot + data[start + _SLOT_BYTES :]
         self._sequence, self._last = sequence, note

@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from ledger.errors import Busy, StorageError
+from ledger.errors import Busy, Full, StorageError
 from ledger.storage.postgres_arrays import register
 from ledger.storage.postgres_node import owning_node
 from ledger.storage.postgres_wire import Wire
@@ -96,6 +96,8 @@ class storage_errors:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, psycopg.errors.LockNotAvailable):
             raise Busy(f"{self._place}: another process has held the write lock for too long") from error
+        if isinstance(error, psycopg.errors.DiskFull):
+            raise Full(f"{self._place}: {advice(error)}") from error
         if isinstance(error, psycopg.Error | PoolClosed):
             raise StorageError(f"{self._place}: {advice(error)}") from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.http.problems import PROBLEMS, REFUSALS, Problem, answered, status_of
-from ledger.errors import Busy, FieldUnknown, InDoubt, Invalid, Refused, StorageError, Tampered
+from ledger.errors import Busy, FieldUnknown, Full, InDoubt, Invalid, Refused, Stopped, StorageError, Tampered
 from tests.http.document import FILE, document
 
 CANARY = "kanarbik-47101010033"
@@ -45,6 +45,13 @@ def test_an_invalid_member_is_named_and_an_id_is_shown() -> None:
     assert (members["field"], members["why"], members["status"]) == ("email", "is a text", 400)
     subject = "8d0be076-0000-4000-8000-000000000000"
     assert answered(FieldUnknown(subject=subject, field="x")).members["evidence"] == {"subject": subject}
+
+
+def test_a_full_disk_is_told_apart_whatever_the_words() -> None:
+    stopped = Stopped("an earlier failure")
+    stopped.__cause__ = Full("no room")
+    assert [answered(error).status for error in (Full("no room"), stopped)] == [507, 507]
+    assert answered(StorageError("/full/of/words: the disk failed")).members["code"] == "storage-failed"
 
 
 def test_whoever_has_to_wait_is_told_how_long() -> None:
