@@ -18,12 +18,11 @@ from ledger.commands import AmendOrder, RecordOrder
 from ledger.entry import event_of, parse
 from ledger.errors import IdempotencyMismatch, Invalid
 from ledger.events import OrderRecorded
-from ledger.vocabulary import OrderChannel, OrderId, Role, Word
+from ledger.vocabulary import OUTSIDE, OrderChannel, OrderId, Word
 
 NOT_CHECKED: Final = Word("not-checked")
 # How far the clock of whoever orders may be from ours.
 CLOCKS_APART: Final = timedelta(minutes=5)
-_ORDER_THEMSELVES: Final = frozenset({Role.SUBJECT, Role.CLIENT_USER})
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -40,7 +39,7 @@ def check_sender(command: Command, actor: Actor, now: datetime) -> None:
     How they were checked would release it unseen; another time of receipt would bring back a mandate or terms that
     ended; and an e-mail is taken in by whoever runs the mailbox, as its Message-ID makes it one order for everybody.
     """
-    if actor.role not in _ORDER_THEMSELVES or not isinstance(command, RecordOrder | AmendOrder):
+    if actor.role not in OUTSIDE or not isinstance(command, RecordOrder | AmendOrder):
         return
     if isinstance(command, RecordOrder):
         if command.authentication != NOT_CHECKED:

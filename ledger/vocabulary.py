@@ -66,6 +66,10 @@ class Role(StrEnum):
     OPERATOR = "operator"
 
 
+# Whose own data and orders it is, and who is not of the house: what they say of themselves proves nothing.
+OUTSIDE: Final = frozenset({Role.SUBJECT, Role.CLIENT_USER})
+
+
 class SubjectRole(StrEnum):
     """In which role the company holds the subject's data (GDPR Art. 4(7), 4(8))."""
 

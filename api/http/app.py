@@ -18,20 +18,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.http import commanding, routes
+from api.http import routes
 from api.http.commanding import Commanding, declare_commands
 from api.http.door import Door
 from api.http.exact_routes import Endpoint, ExactRoutes, with_head
 from api.http.health import add_health
 from api.http.openapi import describe
-from api.http.operation import JSON, OPERATIONS, Operation
+from api.http.operation import JSON, OPERATIONS, Kind, Operation
 from api.http.problems import Problem
 from api.http.rings import add_rings
 from api.http.service import Service
 from api.settings import Settings
 
-assert commanding.batch is not None  # importing these is what fills OPERATIONS
-assert routes.CAPABILITIES
+assert routes.CAPABILITIES  # importing it is what fills OPERATIONS, besides the commands
 
 _BY_STATUS: Final = {404: "not-found", 405: "method-not-allowed", 413: "length-unfit", 415: "media-type-unfit"}
 
@@ -87,8 +86,8 @@ def _by_method(endpoints: Mapping[str, Endpoint]) -> Endpoint:
 
 
 def _endpoint(operation: Operation, door: Door, recording: Commanding) -> Endpoint:
-    answer = recording.answer if operation.command is not None else door.answer
-    chosen = partial(recording.batch if operation.id == "batch" else answer, operation)
+    answers = {Kind.QUERY: door.answer, Kind.COMMAND: recording.answer, Kind.BATCH: recording.batch}
+    chosen = partial(answers[operation.kind], operation)
 
     async def endpoint(request: Request) -> Response:
         return await chosen(request)
@@ -97,11 +96,9 @@ def _endpoint(operation: Operation, door: Door, recording: Commanding) -> Endpoi
 
 
 def _describe(app: FastAPI, service: Service) -> None:
-    described = describe(OPERATIONS.values(), service.permissions, version=version("prooftrail"))
-    body = msgspec.json.encode(described)
+    body = msgspec.json.encode(describe(OPERATIONS.values(), service.permissions, version=version("prooftrail")))
 
     async def openapi(_: Request) -> Response:
         return Response(body, 200, {"Content-Type": JSON})
 
     app.add_api_route("/v1/openapi.json", openapi, methods=["GET"], include_in_schema=False)
-    app.openapi = lambda: described  # type: ignore[method-assign]

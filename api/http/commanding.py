@@ -16,9 +16,9 @@ from starlette.responses import Response, StreamingResponse
 
 from api.command_json import Asked, command_of, parse_command, parse_object, summary
 from api.http.ask import owned_key
-from api.http.door import Door, Unpermitted, note, read_body, read_parameters
+from api.http.door import Door, Unpermitted, media_type_of, note, read_body, read_headers, read_parameters
 from api.http.identity import Caller
-from api.http.operation import JSON, NDJSON, OPERATIONS, Body, Operation, Reply, Shows, add, query
+from api.http.operation import JSON, NDJSON, OPERATIONS, Body, Kind, Operation, Shows, add
 from api.http.owners import About
 from api.http.permissions import Grant
 from api.http.problems import Problem, answered
@@ -30,10 +30,9 @@ from ledger.commands.access import ACCESS_COMMANDS
 from ledger.errors import Invalid, LedgerError, Refused
 from ledger.state.employee import STAFF
 from ledger.tlog.merkle import leaf_hash
-from ledger.vocabulary import Role, Word
+from ledger.vocabulary import OUTSIDE, Role, Word
 
 if TYPE_CHECKING:
-    from api.http.ask import Ask
     from api.http.service import Service
 
 # How many commands of a batch are decided together, at most; how long a line may be; how many lines there may be.
@@ -42,7 +41,6 @@ MAX_BATCH_LINES: Final = 10_000
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 MAX_LINE_BYTES: Final = 1024 * 1024
 MAX_COMMAND_BYTES: Final = 1024 * 1024
-OUTSIDE: Final = frozenset((Role.SUBJECT, Role.CLIENT_USER))
 
 
 class EntryReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -89,23 +87,20 @@ def parse_recorded(data: bytes) -> Asked:
     return asked
 
 
-def _unused(ask: Ask) -> Reply:
-    raise NotImplementedError
-
-
 def declare_commands(order_bytes: int) -> None:
     """Declare an operation for every command that the ledger knows."""
     for name, command in BY_NAME.items():
         # Who looked is a ledger of its own, which the door writes itself.
         if name in OPERATIONS or command in ACCESS_COMMANDS:
             continue
-        takes_order = any(field in command.__struct_fields__ for field in ("content",))
+        takes_order = "content" in command.__struct_fields__
         most = order_bytes * 4 // 3 + MAX_COMMAND_BYTES if takes_order else MAX_COMMAND_BYTES
         add(
             Operation(
                 id=name, method="POST", path=f"/v1/commands/{name}",
-                capability=command.__module__.rsplit(".", 1)[1], summary=summary(command), answer=_unused,
+                capability=command.__module__.rsplit(".", 1)[1], summary=summary(command),
                 shows=Shows.NOTHING, body=Body(struct=command, max_bytes=most), result=ReceiptDocument, command=command,
+                kind=Kind.COMMAND,
             )
         )  # fmt: skip
 
@@ -134,7 +129,8 @@ class Commanding:
         if grant is Grant.NONE:
             await self._door.refuse(caller, operation.id, About(), "forbidden")
         read_parameters(operation, request)
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != JSON:
+        headers = read_headers(request)
+        if media_type_of(headers) != JSON:
             raise Problem("media-type-unfit")
         data = await read_body(request, MAX_COMMAND_BYTES if body is None else body.max_bytes)
         command = command_of(operation.id, parse_object(data))
@@ -146,7 +142,7 @@ class Commanding:
                 await asyncio.to_thread(self._permit, caller, grant, command)
         except Unpermitted as unpermitted:
             await self._door.refuse(caller, operation.id, about, unpermitted.code)
-        key = owned_key(caller.actor.id, request.headers.get("idempotency-key"))
+        key = owned_key(caller.actor.id, headers.get("idempotency-key"))
         return await service.ledger.arecord(command, caller.actor, idempotency_key=key), caller.actor.role
 
     async def batch(self, operation: Operation, request: Request) -> Response:
@@ -157,7 +153,7 @@ class Commanding:
             if self._service.permissions.of(operation.id, caller.actor.role) is Grant.NONE:
                 await self._door.refuse(caller, operation.id, About(), "forbidden")
             read_parameters(operation, request)
-            if request.headers.get("content-type", "").partition(";")[0].strip().lower() != NDJSON:
+            if media_type_of(read_headers(request)) != NDJSON:
                 raise Problem("media-type-unfit")
             data = await read_body(request, MAX_BATCH_BYTES)
             lines = [line for line in data.split(b"\n") if line.strip()]
@@ -238,10 +234,10 @@ class Commanding:
         return msgspec.json.encode({"line": number + 1, "problem": answered(outcome).members}) + b"\n"
 
 
-@query(
-    "batch", "/batch", method="POST", shows=Shows.NOTHING, media_types=(NDJSON,),
-    body=Body(media_types=(NDJSON,), max_bytes=MAX_BATCH_BYTES),
+add(
+    Operation(
+        id="batch", method="POST", path="/v1/batch", capability="commanding", kind=Kind.BATCH, shows=Shows.NOTHING,
+        summary="Record many commands, one JSON object a line with its `command`; each succeeds or fails alone.",
+        media_types=(NDJSON,), body=Body(media_types=(NDJSON,), max_bytes=MAX_BATCH_BYTES),
+    )
 )  # fmt: skip
-def batch(ask: Ask) -> Reply:
-    """Record many commands, one JSON object a line with its `command`; each succeeds or fails alone, in their order."""
-    raise NotImplementedError

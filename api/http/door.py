@@ -25,7 +25,6 @@ from api.http.exchange import exchange_of, place_of
 from api.http.identity import Caller
 from api.http.operation import Operation, Reply, Shows
 from api.http.owners import About, owns
-from api.http.owners import Caller as Owner
 from api.http.pages import render
 from api.http.parameters import IN_PATH, identifier
 from api.http.permissions import Grant
@@ -128,7 +127,7 @@ class Door:
         """Raise Unpermitted unless this caller may do this with what it is about."""
         if grant is Grant.ALL:
             return
-        mine = owns(self._service.ledger, Owner(caller.actor.id, caller.actor.role, caller.client_id), about)
+        mine = owns(self._service.ledger, caller, about)
         if grant is Grant.OWN and not mine:
             raise Unpermitted("not-found")
         if grant is Grant.OTHERS and mine:
@@ -145,7 +144,7 @@ class Door:
 
     def _ask(self, operation: Operation, request: Request, caller: Caller, body: Any) -> Ask:
         parameters = read_parameters(operation, request)
-        headers = _headers(request)
+        headers = read_headers(request)
         purpose, case = _stated(headers)
         if operation.shows is Shows.PERSONAL and caller.actor.role in STAFF and (purpose is None or case is None):
             raise Problem("purpose-needed")
@@ -186,6 +185,8 @@ class Door:
             # Every page is of one state, whatever is recorded while somebody reads on.
             ask = replace(ask, parameters={**ask.parameters, "as_of": known})
         ask = replace(ask, position=known)
+        if operation.answer is None:
+            raise TypeError(f"{operation.id} is no query")
         content, reply = render(ask, operation.answer(ask))
         shown = operation.shows is not Shows.NOTHING
         return Served(content, reply, _reads(ask, reply, service.access.digest(content)) if shown else ())
@@ -227,8 +228,7 @@ async def _body(operation: Operation, request: Request, order_bytes: int) -> Any
     taken = operation.body
     if taken is None:
         return None
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if "*/*" not in taken.media_types and media_type not in taken.media_types:
+    if "*/*" not in taken.media_types and media_type_of(request.headers) not in taken.media_types:
         raise Problem("media-type-unfit")
     data = await read_body(request, taken.max_bytes or order_bytes)
     if taken.struct is None:
@@ -241,6 +241,11 @@ async def _body(operation: Operation, request: Request, order_bytes: int) -> Any
     except UnicodeEncodeError:
         # Half a surrogate pair where the decoder has to read the text.
         raise Invalid("body", "holds a lone surrogate: it is not valid Unicode text") from None
+
+
+def media_type_of(headers: Mapping[str, str]) -> str:
+    """Return the media type of a body, without its parameters; empty where none is stated."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request, most: int) -> bytes:
@@ -286,7 +291,7 @@ def read_parameters(operation: Operation, request: Request) -> Mapping[str, Any]
     return found
 
 
-def _headers(request: Request) -> Mapping[str, str]:
+def read_headers(request: Request) -> Mapping[str, str]:
     """Return the headers by their names in lower case. Raises Invalid for one of ours that is given twice."""
     found: dict[str, str] = {}
     for name, value in request.headers.items():

@@ -38,6 +38,14 @@ class Shows(StrEnum):
     NOTHING = "nothing"  # nothing about a person
 
 
+class Kind(StrEnum):
+    """Who answers an operation: a route, or what records one command, or many."""
+
+    QUERY = "query"
+    COMMAND = "command"
+    BATCH = "batch"
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What an operation answers. `subjects` and `fields` are what the access log will say was shown.
 
@@ -78,14 +86,15 @@ class Operation:
     path: str
     capability: str
     summary: str
-    answer: Callable[[Ask], Reply]
     shows: Shows
+    kind: Kind = Kind.QUERY
+    answer: Callable[[Ask], Reply] | None = None  # of a query
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     result: Any = Any  # the type of the body, of one item where `paged`
     paged: bool = False
     media_types: tuple[str, ...] = (JSON,)
-    command: type[Command] | None = None  # of an operation that records
+    command: type[Command] | None = None  # of a command
     headers: tuple[str, ...] = ()  # that it takes besides those of all
     about: Callable[[Ask], About] = field(default=lambda ask: ask.about())
 

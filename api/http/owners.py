@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from api.http.identity import Caller
 from ledger import Ledger
 from ledger.command import Past, selector
 from ledger.commands import RecordOrder
@@ -53,14 +54,6 @@ class Order(msgspec.Struct, frozen=True):
     client_id: ClientId
 
 
-class Caller(msgspec.Struct, frozen=True):
-    """Who asks, as far as it decides what is theirs."""
-
-    actor_id: ActorId
-    role: Role
-    client_id: ClientId | None
-
-
 def order_of(ledger: Ledger, order_id: OrderId) -> Order | None:
     """Return whose an order is, None when there is none."""
     for recorded in ledger.recall((selector(OrderRecorded, tags=[order_tag(order_id)]),)):
@@ -82,12 +75,12 @@ def owns(ledger: Ledger, caller: Caller, about: About) -> bool:
     order = None if about.order_id is None else order_of(ledger, about.order_id)
     if about.order_id is not None and order is None:
         return False
-    match caller.role:
+    match caller.actor.role:
         case Role.SUBJECT:
             named = [about.subject_id] if about.subject_id is not None else []
             if order is not None:
                 named.append(order.subject_id)
-            return bool(named) and all(str(one) == caller.actor_id for one in named)
+            return bool(named) and all(str(one) == caller.actor.id for one in named)
         case Role.CLIENT_USER:
             clients = [about.client_id] if about.client_id is not None else []
             if order is not None:
@@ -98,7 +91,7 @@ def owns(ledger: Ledger, caller: Caller, about: About) -> bool:
                 return False
             return about.subject_id is None or not _is_stranger(ledger, clients[0], about.subject_id, order)
         case _:
-            return caller.actor_id in (about.employee_id, about.subject_id)
+            return caller.actor.id in (about.employee_id, about.subject_id)
 
 
 def _is_stranger(ledger: Ledger, client_id: ClientId, subject_id: SubjectId, order: Order | None) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from typing import Final
 
@@ -20,8 +19,6 @@ from api.settings import Settings
 from ledger import Ledger
 from projections import Projections
 from projections.access_log import AccessLog
-
-LOG: Final = logging.getLogger("prooftrail.http")
 
 # By class of operation and caller. Bulk is what makes much of a little: packages, exports, answers, batches.
 RATES: Final[Mapping[str, Rate]] = {

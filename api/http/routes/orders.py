@@ -8,7 +8,8 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from api.http.ask import Ask
-from api.http.commanding import OUTSIDE, ReceiptDocument, receipt_document
+from api.http.commanding import ReceiptDocument, receipt_document
+from api.http.door import media_type_of
 from api.http.operation import BYTES, Body, Reply, Shows, query
 from api.http.owners import About, order_of
 from api.http.parameters import (
@@ -81,7 +82,7 @@ def _about(ask: Ask) -> About:
 )  # fmt: skip
 def upload_order(ask: Ask) -> Reply:
     """Record an order as the exact bytes of a file. Its name goes into the header File-Name, percent-encoded UTF-8."""
-    stated = ask.headers.get("content-type", "").partition(";")[0].strip().lower()
+    stated = media_type_of(ask.headers)
     name = _file_name(ask)
     generic = stated in ("", BYTES, "application/x-www-form-urlencoded")
     kind = media_type(ask.body, name or "") if generic else MediaType(check_media_type(stated, "Content-Type"))
@@ -104,9 +105,7 @@ def _record(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) 
     key, claimed_at = ask.idempotency_key, None
     if kind == MAIL and channel is OrderChannel.EMAIL:
         facts = mail_facts(ask.body)
-        # Whoever sends their own orders chooses the Message-ID: it must neither tell of, nor stop, somebody else's.
-        own = f"{ask.caller.actor.id}:" if ask.caller.actor.role in OUTSIDE else ""
-        key, claimed_at = key or own + mail_key(ask.body, facts), facts.sent_at
+        key, claimed_at = key or mail_key(ask.body, facts), facts.sent_at
     command = RecordOrder(
         order_id=OrderId(ask.get("order_id") or new_id()),
         client_id=ask.needed("client_id"),
