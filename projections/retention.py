@@ -91,7 +91,8 @@ class Retention(Projection):
         """
         last: dict[SubjectId, int] = {}
         for recorded in self._ledger.read((QueryItem((ErasureDeferred.TOPIC,)),)):
-            last[getattr(recorded.event, "subject_id")] = recorded.index  # noqa: B009
+            if isinstance(recorded.event, ErasureDeferred):
+                last[recorded.event.subject_id] = recorded.index
         for subject_id, index in last.items():
             past = self._past(subject_id, None)
             decided, holds = open_decisions(past), holds_over(past, subject_id)

@@ -288,7 +288,8 @@ class ExpireBreach(Command, frozen=True):
 
     @classmethod
     def decided(cls, event: Event) -> bool:
-        return getattr(event, "breach_id") is not None  # noqa: B009
+        kinds = RetentionExpired | KeyDestroyed | PersonalDataErased
+        return isinstance(event, kinds) and event.breach_id is not None
 
     def boundary(self) -> Boundary:
         return (selector(tags=[breach_tag(self.breach_id)]), *policies())

@@ -259,7 +259,8 @@ class ExpireViolation(Command, frozen=True):
 
     @classmethod
     def decided(cls, event: Event) -> bool:
-        return getattr(event, "violation_id") is not None  # noqa: B009
+        kinds = RetentionExpired | KeyDestroyed | PersonalDataErased
+        return isinstance(event, kinds) and event.violation_id is not None
 
     def boundary(self) -> Boundary:
         return (selector(tags=[violation_tag(self.violation_id)]), *policies())

@@ -377,16 +377,6 @@ class ReserveOffer(_Offer, frozen=True):
     NAME: ClassVar[str] = "reserve-offer"
     RECORDS = (OfferReserved,)
     KEEPS = (OfferSuppressed,)
-    RULES = (
-        BASIS,
-        OBJECTION,
-        INFREQUENT,
-        NEVER_PROCESSED,
-        NEVER_WIDENS,
-        NOT_UNDER_RESTRICTION,
-        LAWFUL_ADDRESS,
-        RESERVED_FIRST,
-    )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         campaign, standing = planned(past, self.campaign_id), standing_of(past, self.subject_id)
@@ -411,16 +401,6 @@ class SendOffer(_Offer, frozen=True):
     NAME: ClassVar[str] = "send-offer"
     RECORDS = (OfferSent,)
     KEEPS = (OfferSuppressed,)
-    RULES = (
-        BASIS,
-        OBJECTION,
-        INFREQUENT,
-        NEVER_PROCESSED,
-        NEVER_WIDENS,
-        NOT_UNDER_RESTRICTION,
-        LAWFUL_ADDRESS,
-        RESERVED_FIRST,
-    )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         campaign, standing = planned(past, self.campaign_id), standing_of(past, self.subject_id)

@@ -66,6 +66,8 @@ from ledger.vocabulary import (
     SourceKind,
     SubjectRole,
 )
+from projections import PROJECTIONS_FILE, open_projections
+from projections.duties import run_duties
 from tests.bench import START, SUPPORT, Bench, an_id
 from tests.conftest import MakeBench
 from tests.rules.test_request import at
@@ -253,6 +255,28 @@ def test_an_order_is_under_the_accounting_rule_only_once_it_is_booked(bench: Ben
     )
     bench.when(destroy(retention_classes=(RetentionClass.ORDER,))).refused(KeptByLaw, retention_class="order")
     bench.when(decide(RetentionClass.ORDER)).refused(KeptByLaw, until="2033-12-31T21:59:59Z")
+
+
+@pytest.mark.rule("law-keeps")
+@pytest.mark.rule("release-runs-what-was-deferred")
+def test_what_was_booked_since_its_erasure_was_deferred_waits_for_the_law_too(bench: Bench) -> None:
+    """The tick does not try in vain for seven years, and then it does what was decided."""
+    order(bench, None)
+    bench.given(place(retention_classes=(RetentionClass.ORDER,)), decide(RetentionClass.ORDER))
+    assert isinstance(bench.when(destroy(retention_classes=(RetentionClass.ORDER,))).refusal, UnderHold)
+    bench.given(
+        ExecuteOrder(
+            order_id=an_id("order"),
+            transactions=(Transaction(reference="T-2", result_digest=SHA256, booked_document="A-1"),),
+        ),
+        release(),
+    )
+    with open_projections(bench.ledger, bench.directory / PROJECTIONS_FILE) as projections:
+        report = run_duties(projections, bench.ledger, bench.clock.now)
+        assert (report.done, report.not_done) == ((), ())
+        bench.clock.now = datetime(2033, 12, 31, 22, 0, tzinfo=UTC)
+        report = run_duties(projections, bench.ledger, bench.clock.now)
+        assert ("deferred-erasure", "destroy-keys") in {(one.duty, one.command) for one in report.done}
 
 
 @pytest.mark.rule("only-what-was-decided-is-erased")
