@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 
 from api.http.parameters import MAX_NUMBER, Cursor
-from ledger.vocabulary import Role
+from ledger.vocabulary import Role, new_id
 from tests.http.office import Office
 
 MANY = 40
@@ -88,3 +88,14 @@ def test_what_is_stated_is_stated_once(office: Office, name: str) -> None:
     ]  # fmt: skip
     answer = office.client.request("GET", f"/v1/subjects/{office.mari}", headers=headers)
     assert (answer.status_code, answer.json()["field"]) == (400, name.lower())
+
+
+def test_a_command_has_one_key(office: Office) -> None:
+    before = office.ledger.size()
+    headers = [
+        ("Authorization", f"Bearer {office.tokens[Role.SERVICE]}"), ("Idempotency-Key", "a"), ("Idempotency-Key", "b"),
+    ]  # fmt: skip
+    body = {"subject_id": new_id(), "role": "controller"}
+    answer = office.client.request("POST", "/v1/commands/register-subject", headers=headers, json=body)
+    assert (answer.status_code, answer.json()["field"]) == (400, "idempotency-key")
+    assert office.ledger.size() == before
