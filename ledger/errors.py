@@ -323,6 +323,11 @@ class PrinciplesUnchanged(Refused):
     )
 
 
+class FieldNotDefined(Refused):
+    code = "field-not-defined"
+    message = "the policy in force defines no field {field}"
+
+
 class FieldNotAllowed(Refused):
     code = "field-not-allowed"
     message = "no registered activity allows field {field} for purpose {purpose} in the {role} role on that basis"

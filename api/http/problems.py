@@ -21,6 +21,7 @@ from ledger import errors
 from ledger.errors import (
     Busy,
     Conflict,
+    FieldNotDefined,
     Full,
     IdempotencyMismatch,
     InDoubt,
@@ -103,7 +104,7 @@ def status_of(code: str) -> int:
     """Return the status of a refusal by its code: 404 for the unknown, 403 for the forbidden, else 409."""
     if code in PROBLEMS:
         return PROBLEMS[code][0]
-    if code == Invalid.code:
+    if code in (Invalid.code, FieldNotDefined.code):
         return 400
     if code == IdempotencyMismatch.code:
         return 422

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
 from ledger.errors import (
     AccuracyContested,
+    FieldNotDefined,
     FieldUnknown,
     Invalid,
     NoticeNotOwed,
@@ -33,7 +34,8 @@ from ledger.rule import rule
 from ledger.state.accuracy import address_notices, open_proposals, owed_addresses, proposals
 from ledger.state.merge import merges, others, person_tags
 from ledger.state.personal_data import Field, fields, personal_data
-from ledger.state.restriction import open_restrictions, restrictions
+from ledger.state.policy import check_fields, policies
+from ledger.state.restriction import ORDERS, open_restrictions, restrictions
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
     Address,
@@ -79,9 +81,9 @@ STATEMENT_STANDS = rule(
 RESTRICTED_ON_A_GROUND = rule(
     "restriction-has-a-ground",
     clause="8-9",
-    promise="Processing is restricted on a ground of the law; one for contested accuracy starts with a proposal",
+    promise="Processing of known fields is restricted on a ground of the law; contested accuracy needs a proposal",
     source="GDPR Art. 18(1)",
-    refusals=(RestrictionExists, Invalid),
+    refusals=(RestrictionExists, FieldNotDefined, Invalid),
 )
 BOTH_ADDRESSES = rule(
     "both-addresses-are-told",
@@ -233,6 +235,7 @@ class RestrictProcessing(Command, frozen=True):
             *registration(self.subject_id),
             selector(ProcessingRestricted, tags=[tag]),
             *merges(self.subject_id),
+            *policies(),
         )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
@@ -241,6 +244,7 @@ class RestrictProcessing(Command, frozen=True):
             raise RestrictionExists(restriction=self.restriction_id)
         if self.ground is RestrictionGround.ACCURACY_CONTESTED:
             raise Invalid("ground", "is of a proposed correction: propose one, and the restriction starts with it")
+        check_fields(past, self.fields, ORDERS)
         event = ProcessingRestricted(
             restriction_id=self.restriction_id,
             subject_id=self.subject_id,

@@ -11,6 +11,7 @@ from ledger.errors import (
     ConsentExists,
     ConsentNotLive,
     ConsentUnknown,
+    FieldNotDefined,
     Invalid,
     SubjectUnknown,
 )
@@ -25,6 +26,7 @@ from ledger.events import (
 from ledger.rule import rule
 from ledger.state.document import CONSENT_TO_A_WORDING, check_wording, publications
 from ledger.state.merge import merges, person_tags
+from ledger.state.policy import check_fields, policies
 from ledger.state.subject import registered, registration
 from ledger.vocabulary import (
     Channel,
@@ -45,9 +47,9 @@ from ledger.vocabulary import (
 CONSENT_IS_SPECIFIC = rule(
     "consent-is-specific",
     clause="6",
-    promise="A consent names its purpose, recipient and fields, and stands once, of a person who is registered",
+    promise="A consent names its purpose, recipient and known fields, and stands once, of a person who is registered",
     source="GDPR Art. 4(11), 7(1)",
-    refusals=(SubjectUnknown, ConsentExists, Invalid),
+    refusals=(SubjectUnknown, ConsentExists, FieldNotDefined, Invalid),
 )
 WITHDRAWAL_IS_EASY = rule(
     "withdrawal-is-easy",
@@ -87,6 +89,7 @@ class GiveConsent(Command, frozen=True):
             selector(ConsentGiven, tags=[consent_tag(self.consent_id)]),
             *merges(self.subject_id),
             *publications(DocumentKind.CONSENT),
+            *policies(),
         )
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
@@ -96,6 +99,7 @@ class GiveConsent(Command, frozen=True):
         # GDPR Art. 4(11): consent is specific. A consent for nothing named permits nothing.
         if not self.fields:
             raise Invalid("fields", "names at least one field")
+        check_fields(past, self.fields)
         check_wording(past, self.text_sha256, self.language, context.now)
         event = ConsentGiven(
             consent_id=self.consent_id,

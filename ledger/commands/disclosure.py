@@ -20,6 +20,7 @@ from ledger.errors import (
     DisclosureExists,
     DisclosureState,
     DisclosureUnknown,
+    FieldNotDefined,
     FieldsExcessive,
     FieldsMismatch,
     FieldsNotHeld,
@@ -54,7 +55,7 @@ from ledger.rule import rule
 from ledger.state.consent import consents, permissions, still_permits
 from ledger.state.disclosure import Disclosure, Stage, disclosure, steps
 from ledger.state.personal_data import personal_data, usable
-from ledger.state.policy import policies, policy
+from ledger.state.policy import check_fields, policies, policy
 from ledger.state.recipient import recipient_in_force, registrations
 from ledger.state.restriction import restricted, restrictions
 from ledger.state.source import revocations, revoked
@@ -83,7 +84,7 @@ LAW_OR_PERMISSION = rule(
     clause="6",
     promise="Nothing is asked for on another basis than law, with its statute, or consent, and only named fields",
     source="GDPR Art. 6(1)(a), 6(1)(c)",
-    refusals=(SubjectUnknown, DisclosureExists, Invalid),
+    refusals=(SubjectUnknown, DisclosureExists, FieldNotDefined, Invalid),
 )
 LIVE_CONSENT = rule(
     "disclosure-needs-live-consent",
@@ -181,7 +182,7 @@ class RequestDisclosure(Command, frozen=True):
     secret_until: datetime | None = None
 
     def boundary(self) -> Boundary:
-        return (*registration(self.subject_id), *steps(self.disclosure_id))
+        return (*registration(self.subject_id), *steps(self.disclosure_id), *policies())
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         registered(past, self.subject_id)
@@ -189,6 +190,7 @@ class RequestDisclosure(Command, frozen=True):
             raise DisclosureExists(disclosure=self.disclosure_id)
         if not self.fields:
             raise Invalid("fields", "names at least one field")
+        check_fields(past, self.fields)
         # Clause 6: "unless required by law, or permission is granted". There is no third way.
         if self.basis not in (LegalBasis.CONSENT, LegalBasis.LEGAL_OBLIGATION):
             raise Invalid("basis", "is consent or legal-obligation for a disclosure to a third party")
@@ -214,7 +216,7 @@ class RequestDisclosure(Command, frozen=True):
 
 @command
 class AuthorizeDisclosure(Command, frozen=True):
-    """Decide a request. Without a live consent, or the officer's approval for one by law, the refusal is recorded.
+    """Decide a request. The refusal for want of a live consent is recorded; one by law waits until the officer asks.
 
     `fields` authorizes fewer than were asked for. `recipient_id` is needed once a policy is adopted: whoever authorizes
     says to whom, and that recipient must be in force.

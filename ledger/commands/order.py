@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
 from ledger.errors import (
@@ -43,7 +43,7 @@ from ledger.state.document import in_force, publications
 from ledger.state.mandate import mandate_of, mandates, names_people
 from ledger.state.order import Order, Standing, history, order
 from ledger.state.policy import policies, policy
-from ledger.state.restriction import restricted, restrictions
+from ledger.state.restriction import ORDERS, restricted, restrictions
 from ledger.state.subject import registered, registration, scope
 from ledger.vocabulary import (
     TERMS_NOT_STATED,
@@ -141,9 +141,6 @@ NOT_UNDER_RESTRICTION = rule(
     source="GDPR Art. 18(2)",
     refusals=(Restricted, OrderUnknown),
 )
-
-# What a restriction names that is of the orders of a person only.
-_ORDERS: Final = Word("order")
 
 
 @command
@@ -304,7 +301,7 @@ class UseOrder(_Decision, frozen=True):
         refusal: Refused | None = None
         if self.use not in _uses_of_day(past, found):
             refusal = UseNotNamed(order=self.order_id, use=self.use)
-        elif self.use != Word(OrderUse.PROOF) and restricted(past, self.subject_id, (_ORDERS,)) is not None:
+        elif self.use != Word(OrderUse.PROOF) and restricted(past, self.subject_id, (ORDERS,)) is not None:
             refusal = Restricted(subject=self.subject_id)
         if refusal is None:
             used = OrderUsed(

@@ -10,6 +10,7 @@ from ledger.errors import (
     AcknowledgementMissing,
     EmployeeUnknown,
     FieldNotAllowed,
+    FieldNotDefined,
     FieldsNotHeld,
     FieldUnknown,
     Invalid,
@@ -26,7 +27,7 @@ from ledger.rule import rule
 from ledger.state.consent import consents, permissions
 from ledger.state.employee import STAFF, check_access, employment
 from ledger.state.personal_data import ONLY_USABLE, personal_data, reasons, unusable
-from ledger.state.policy import policies, policy_needed
+from ledger.state.policy import check_fields, policies, policy_needed
 from ledger.state.restriction import restricted, restrictions
 from ledger.state.source import revocations, revoked
 from ledger.state.subject import registered, registration
@@ -79,7 +80,7 @@ OFFICER_ASSESSES = rule(
     clause="1-2",
     promise="A change of purpose is assessed by the officer, between two purposes and for named fields",
     source="GDPR Art. 6(4), 39(1)(a)",
-    refusals=(RoleMissing, Invalid),
+    refusals=(RoleMissing, FieldNotDefined, Invalid),
 )
 
 
@@ -186,13 +187,12 @@ class AssessPurposeChange(Command, frozen=True):
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         if context.actor.role is not Role.OFFICER:
             raise RoleMissing(needed="officer")
-        policy = policy_needed(past)
+        policy_needed(past)
         if self.from_purpose is self.purpose:
             raise Invalid("from_purpose", "is the purpose itself: there is nothing to assess")
         if not self.fields:
             raise Invalid("fields", "names at least one field")
-        if unknown := sorted(set(self.fields) - policy.fields.keys()):
-            raise Invalid("fields", f"names {unknown[0]}, which the policy does not know")
+        check_fields(past, self.fields)
         event = PurposeChangeAssessed(
             from_purpose=self.from_purpose,
             purpose=self.purpose,

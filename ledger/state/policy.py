@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ledger.command import Boundary, Past, selector
-from ledger.errors import PolicyMissing
+from ledger.errors import FieldNotDefined, PolicyMissing
 from ledger.events import PolicyAdopted
 from ledger.policy import Policy, parse_policy
-from ledger.vocabulary import POLICY_TAG
+from ledger.vocabulary import POLICY_TAG, Word
 
 
 def policies() -> Boundary:
@@ -26,3 +28,13 @@ def policy_needed(past: Past) -> Policy:
     if found is None:
         raise PolicyMissing
     return found
+
+
+def check_fields(past: Past, names: Collection[Word], *besides: Word) -> None:
+    """Raise FieldNotDefined for a field that neither the policy nor `besides` names; without a policy all are known.
+
+    A consent, a restriction or a request for a misspelt field would be of nothing, and its name would be kept for ever.
+    """
+    rules = policy(past)
+    if rules is not None and (unknown := sorted(set(names) - rules.fields.keys() - {*besides})):
+        raise FieldNotDefined(field=unknown[0])

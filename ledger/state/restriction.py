@@ -22,6 +22,9 @@ KEEPING = frozenset((RestrictionGround.UNLAWFUL, RestrictionGround.CLAIMS))
 # GDPR Art. 18(2): claims, and what the law asks for, go on.
 UNBOUND = frozenset((Purpose.LEGAL,))
 
+# What a restriction names that is of the orders of a person only.
+ORDERS = Word("order")
+
 
 def restrictions(subject_id: SubjectId) -> Boundary:
     """The boundary of `open_restrictions`, `binding` and `restricted`."""

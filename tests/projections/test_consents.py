@@ -27,7 +27,7 @@ def consent(subject: SubjectId, recipient: RecipientId | None, purpose: Purpose 
         subject_id=subject,
         purpose=purpose,
         recipient_id=recipient,
-        fields=(Word("name"), Word("email")),
+        fields=(Word("given-name"), Word("email")),
         text_sha256=TEXT,
         language=Language("et"),
         channel=Channel.SOFTWARE,
@@ -44,11 +44,11 @@ def test_a_consent_shows_what_was_agreed_to(world: World) -> None:
     receipt = world.given(given)
     (found,) = world.then.consents(subject)
     assert (found.consent_id, found.recipient_id, found.purpose) == (given.consent_id, recipient, Purpose.E_INVOICE)
-    assert (found.fields, found.text_sha256, found.language) == (("email", "name"), TEXT, "et")
+    assert (found.fields, found.text_sha256, found.language) == (("email", "given-name"), TEXT, "et")
     assert (found.given, found.given_at, found.given_channel) == (receipt.index, world.now, Channel.SOFTWARE)
     assert found.live
     assert (found.withdrawn, found.withdrawn_at, found.withdrawn_channel) == (None, None, None)
-    assert msgspec.to_builtins(found)["fields"] == ("email", "name")
+    assert msgspec.to_builtins(found)["fields"] == ("email", "given-name")
 
 
 def test_a_withdrawn_consent_was_live_before(world: World) -> None:

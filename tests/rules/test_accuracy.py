@@ -24,6 +24,7 @@ from ledger.commands import (
 from ledger.errors import (
     AccuracyContested,
     EvidenceMissing,
+    FieldNotDefined,
     FieldUnknown,
     Invalid,
     NoticeNotOwed,
@@ -276,6 +277,12 @@ def test_a_statement_is_kept_with_its_field(bench: Bench) -> None:
 
 
 # --- restrictions ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("restriction-has-a-ground")
+def test_a_restriction_of_a_field_that_nobody_knows_is_refused_by_its_name(bench: Bench) -> None:
+    bench.when(restrict(fields=("email", "emial"))).refused(FieldNotDefined, field="emial")
+    bench.when(restrict(fields=("email", "order"))).then(restriction(fields=("email", "order")))
 
 
 @pytest.mark.rule("restriction-has-a-ground")

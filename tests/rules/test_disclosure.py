@@ -28,6 +28,7 @@ from ledger.commands import (
 from ledger.errors import (
     ApproverMissing,
     DisclosureState,
+    FieldNotDefined,
     FieldsExcessive,
     FieldsMismatch,
     FieldsNotHeld,
@@ -190,6 +191,11 @@ def ready(bench: Bench) -> Bench:
 
 
 # --- by law ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("disclosure-needs-law-or-permission")
+def test_a_disclosure_of_a_field_that_nobody_knows_is_not_asked_for(ready: Bench) -> None:
+    ready.when(request(fields=("email", "shoe-size"))).refused(FieldNotDefined, field="shoe-size")
 
 
 @pytest.mark.rule("least-fields-by-law")

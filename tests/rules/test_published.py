@@ -23,6 +23,7 @@ from ledger.errors import (
     DocumentExists,
     DocumentNotInForce,
     DocumentUnknown,
+    FieldNotDefined,
     Invalid,
     NoticeTooShort,
     PolicyMissing,
@@ -218,6 +219,13 @@ def test_a_consent_is_to_a_wording_that_is_published_and_in_force(bench: Bench) 
     bench.when(consent(language="et")).refused(DocumentUnknown, kind="consent", language="et")
     bench.when(consent(text_sha256=digest("I agree "))).refused(DocumentUnknown, kind="consent")
     bench.when(consent(text_sha256=digest("I agree too"))).refused(DocumentNotInForce, version="2")
+
+
+@pytest.mark.rule("consent-is-specific")
+def test_a_consent_names_fields_that_the_policy_knows(bench: Bench) -> None:
+    bench.given(REGISTER, consent(fields=("shoe-size",)), ADOPT)
+    bench.when(consent(fields=("email", "shoe-size"))).refused(FieldNotDefined, field="shoe-size")
+    assert bench.when(consent(fields=("email",))).refusal is None
 
 
 @pytest.mark.rule("consent-binds-to-exact-text")

@@ -16,7 +16,15 @@ from ledger.commands import (
     RegisterSubject,
     UseData,
 )
-from ledger.errors import FieldNotAllowed, FieldUnknown, Invalid, PolicyMissing, PurposeNotAssessed, RoleMissing
+from ledger.errors import (
+    FieldNotAllowed,
+    FieldNotDefined,
+    FieldUnknown,
+    Invalid,
+    PolicyMissing,
+    PurposeNotAssessed,
+    RoleMissing,
+)
 from ledger.events import ClassDecision, DataUsed, PersonalDataCollected, PurposeChangeAssessed, UseDenied
 from ledger.explain import explain
 from ledger.policy import default_policy_text
@@ -64,7 +72,7 @@ def assess(**given: Any) -> AssessPurposeChange:
 MAKERS = [use, assess]
 FIELD_KINDS = {"case_reference": "reference", "employee_id": "id", "from_purpose": "enum", "reference": "reference"}
 OTHER_FIELDS: set[str] = set()
-CODES = ["field-not-allowed", "purpose-not-assessed"]
+CODES = ["field-not-allowed", "field-not-defined", "purpose-not-assessed"]
 
 
 def denied(command: str, reason: str, fields: tuple[str, ...], **given: Any) -> UseDenied:
@@ -215,7 +223,7 @@ def test_the_officer_assesses_two_purposes_and_named_fields(bench: Bench) -> Non
     bench.when(assess(), by=SUPPORT).refused(RoleMissing, needed="officer")
     bench.when(assess(from_purpose=Purpose.SERVICE)).refused(Invalid, field="from_purpose")
     bench.when(assess(fields=())).refused(Invalid, field="fields")
-    bench.when(assess(fields=("shoe-size",))).refused(Invalid, field="fields")
+    bench.when(assess(fields=("shoe-size",))).refused(FieldNotDefined, field="shoe-size")
 
 
 def test_a_denial_is_explained_by_the_command_that_was_denied(bench: Bench) -> None:
