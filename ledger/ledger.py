@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ledger import canonical, sealing
+from ledger.attempt import Attempt
 from ledger.boundaries import Boundaries
 from ledger.canonical import check_text
 from ledger.command import Boundary, Command, CommandSlice, Context, Fact, Limits, Recorded, query_of
@@ -37,16 +38,12 @@ from ledger.entry import (
     with_values,
 )
 from ledger.errors import (
-    Busy,
     Conflict,
-    IdempotencyMismatch,
     Invalid,
     LedgerError,
-    Refused,
     StorageError,
     Tampered,
     Uncosigned,
-    refused_again,
 )
 from ledger.events import Actor, Event, KeyDestroyed, SigningKeyRetired, SigningKeyRotated, Withheld
 from ledger.indexing import Indexer
@@ -72,14 +69,8 @@ from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
 from ledger.vocabulary import SIGNING_KEYS_TAG, EventId, KeyId, Tag, check_id, key_tag, new_id
 
-# A conflict means that somebody else in the same boundary won; ten in a row mean that the caller should know.
-MAX_ATTEMPTS: Final = 10
-
 Wait = Literal["recorded", "cosigned"]
 """What `record` waits for: that the fact is durable, or that witnesses have seen it too."""
-
-# The largest order that is sealed on the event loop: above it others would notice.
-SMALL_BYTES: Final = 64 * 1024
 
 # Most events that one proof of completeness shows, unless more are asked for.
 MAX_PROVEN: Final = 10_000
@@ -197,7 +188,7 @@ class Ledger:
         after it was recorded, or Uncosigned is raised, which has the receipt: the fact is recorded all the same.
         """
         self._check_wait(wait)
-        attempt = _Attempt(self, command, actor, idempotency_key)
+        attempt = Attempt(self, command, actor, idempotency_key)
         while (append := attempt.prepare()) is not None:
             try:
                 attempt.succeed(self.append(append))
@@ -217,7 +208,7 @@ class Ledger:
     ) -> Receipt:
         """The same as `record` without blocking the event loop: what may take a while is done in a worker thread."""
         self._check_wait(wait)
-        attempt = _Attempt(self, command, actor, idempotency_key)
+        attempt = Attempt(self, command, actor, idempotency_key)
         while (append := await self._aprepare(attempt)) is not None:
             try:
                 attempt.succeed(await self.aappend(append))
@@ -232,7 +223,7 @@ class Ledger:
         They share transactions as far as none depends on another; the outcome is as if each had been waited for.
         """
         done: dict[int, Receipt | LedgerError] = {}
-        pending: list[tuple[int, _Attempt, Ticket]] = []
+        pending: list[tuple[int, Attempt, Ticket]] = []
         touched: set[str] = set()
 
         def settle() -> None:
@@ -243,7 +234,7 @@ class Ledger:
 
         for number, (command, actor, key) in enumerate(asked):
             try:
-                attempt = _Attempt(self, command, actor, key)
+                attempt = Attempt(self, command, actor, key)
                 if not touched.isdisjoint(tag for item in query_of(command.boundary()) for tag in item.tags):
                     settle()
                 append = attempt.prepare()
@@ -257,7 +248,7 @@ class Ledger:
         settle()
         return [done[number] for number in range(len(asked))]
 
-    def _settle(self, attempt: _Attempt, ticket: Ticket) -> Receipt | LedgerError:
+    def _settle(self, attempt: Attempt, ticket: Ticket) -> Receipt | LedgerError:
         """Wait for what was submitted, and try it again alone when somebody else was first."""
         try:
             while True:
@@ -271,7 +262,7 @@ class Ledger:
         except LedgerError as error:
             return error
 
-    async def _aprepare(self, attempt: _Attempt) -> Append | None:
+    async def _aprepare(self, attempt: Attempt) -> Append | None:
         """Decide on the loop what memory or a local file answers in a fraction of a millisecond, else in a thread."""
         if self.engine.is_local and attempt.is_small:
             return attempt.prepare()
@@ -683,107 +674,3 @@ class Ledger:
         if hashes is None:
             raise StorageError(f"tile {level}/{n} is missing: run `prooftrail verify`")
         return hashes
-
-
-class _Attempt:
-    """One command on its way through, tried again on conflicts; the same for threads and event loops."""
-
-    def __init__(self, ledger: Ledger, command: Command, actor: Actor, idempotency_key: str | None) -> None:
-        self._ledger = ledger
-        self._command = command
-        self._actor = actor
-        self._digests = (
-            ledger.idempotency_digests(idempotency_key, command, actor) if idempotency_key is not None else None
-        )
-        self._attempts = 0
-        self._facts: Collection[Fact] = ()
-        self._refusal: Refused | None = None
-        self._receipt: Receipt | None = None
-        self._replay: tuple[int, int] | None = None
-
-    def prepare(self) -> Append | None:
-        """Return what to append next, None when it is settled. Raises Refused."""
-        if self._receipt is not None or self._find_replay():
-            return None
-        try:
-            with self._ledger.observer.step("decide"):
-                decision, head = self._decide()
-        except Refused as refused:
-            # The same request may have been recorded while this one was being decided.
-            if self._find_replay():
-                return None
-            self._ledger.observer.refused(refused.code)
-            raise
-        self._facts, self._refusal = decision.facts, decision.refusal
-        append = self._ledger.seal(decision.facts, decision.query(), head)
-        return msgspec.structs.replace(append, idempotency=self._digests)
-
-    def _decide(self) -> tuple[CommandSlice, int]:
-        """Decide on what is in memory; after a conflict, or before a refusal stands, on what the store says."""
-        if not self._attempts:
-            with suppress(Refused):
-                return self._ledger.decide(self._command, self._actor, fresh=False)
-        return self._ledger.decide(self._command, self._actor)
-
-    def succeed(self, outcome: Outcome) -> None:
-        if not isinstance(outcome, Committed):
-            self._replay = outcome.row.first, outcome.row.count
-            self._receipt = self._ledger.receipt(*self._replay)
-            return
-        proofs = tuple(
-            LogProof(outcome.first + i, hashes, outcome.checkpoint).encode()
-            for i, hashes in enumerate(outcome.proofs())
-        )
-        self._receipt = Receipt(outcome.first, outcome.entries, proofs)
-
-    def fail(self, conflict: Conflict) -> None:
-        """Note a lost race; raise it when there were too many, or when the queue is what is full."""
-        self._attempts += 1
-        if isinstance(conflict, Busy) or self._attempts == MAX_ATTEMPTS:
-            raise conflict
-
-    def receipt(self) -> Receipt:
-        """Return the receipt; raise the refusal that was recorded. Carries out what the facts ask for."""
-        assert self._receipt is not None
-        if self._replay is not None:
-            self._raise_again(*self._replay)
-            if any(parse(entry).type == KeyDestroyed.TOPIC for entry in self._receipt.entries):
-                # Whoever recorded it may have been cut off before it was carried out.
-                self._ledger.carry_out_erasures()
-        if self._refusal is not None:
-            self._refusal.index = self._receipt.first
-            self._ledger.observer.refused(self._refusal.code)
-            raise self._refusal
-        if self.erases:
-            self._ledger.carry_out_due_erasures()
-        return self._receipt
-
-    @property
-    def is_small(self) -> bool:
-        """Whether it is decided and sealed at once: no order's bytes, and nobody else was faster already."""
-        content = getattr(self._command, "content", b"")
-        return not self._attempts and len(content) <= SMALL_BYTES
-
-    @property
-    def erases(self) -> bool:
-        """Whether a destruction of keys was asked for: others neither wait for one nor fail with it."""
-        return self._replay is not None or any(isinstance(fact.decision, KeyDestroyed) for fact in self._facts)
-
-    def _find_replay(self) -> bool:
-        if self._digests is None:
-            return False
-        row = self._ledger.engine.find_idempotent(self._digests[0])
-        if row is None:
-            return False
-        if row.content != self._digests[1]:
-            raise IdempotencyMismatch
-        self._ledger.confirm()
-        self._replay = row.first, row.count
-        self._receipt = self._ledger.receipt(row.first, row.count)
-        return True
-
-    def _raise_again(self, first: int, count: int) -> None:
-        """A request whose refusal was recorded is refused again, in the same words."""
-        for recorded in self._ledger.read(after=first, end=first + count):
-            if isinstance(recorded.event, self._command.KEEPS):
-                raise refused_again(getattr(recorded.event, "reason"), recorded.index)  # noqa: B009
