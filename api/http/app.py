@@ -6,7 +6,9 @@ the door. What lives elsewhere: what an operation answers (routes), who may (per
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -32,6 +34,9 @@ from api.settings import Settings
 
 assert routes.CAPABILITIES  # importing it is what fills OPERATIONS, besides the commands
 
+# How many questions and uploads are worked on at once.
+THREADS: Final = 64
+
 _BY_STATUS: Final = {404: "not-found", 405: "method-not-allowed", 413: "length-unfit", 415: "media-type-unfit"}
 
 
@@ -42,6 +47,8 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        # By default there are few more than cores, and whoever waits for a commit holds one.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "prooftrail-door"))
         await service.aopen()
         try:
             yield

@@ -170,7 +170,7 @@ def test_memory_does_not_grow_with_the_number_of_people(planned: str, monkeypatc
     """Ten times the people, and not a hundred bytes more for each at the end: nothing is kept of anybody."""
     few, many = 100, 1_000
     # What the ledger remembers of recent decisions is bounded by number: full in either case.
-    monkeypatch.setattr("ledger.boundaries._EVENTS_IN_ALL", 200)
+    monkeypatch.setattr("ledger.boundaries._EVENTS_IN_ALL", 20)
 
     def held(ledger: Ledger, count: int) -> int:
         people = ((number, SubjectId(new_id())) for number in range(count))
