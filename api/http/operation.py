@@ -8,7 +8,7 @@ asks the projections and says what it shows.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -77,6 +77,10 @@ class Body:
     max_bytes: int = 256 * 1024
 
 
+def _by_path(ask: Ask) -> About:
+    return ask.about()
+
+
 @dataclass(frozen=True)
 class Operation:
     """One thing that can be asked."""
@@ -96,7 +100,7 @@ class Operation:
     media_types: tuple[str, ...] = (JSON,)
     command: type[Command] | None = None  # of a command
     headers: tuple[str, ...] = ()  # that it takes besides those of all
-    about: Callable[[Ask], About] = field(default=lambda ask: ask.about())
+    about: Callable[[Ask], About] = _by_path
 
     @property
     def address(self) -> str:
@@ -121,7 +125,7 @@ def query(
     paged: bool = False,
     media_types: tuple[str, ...] = (JSON,),
     headers: tuple[str, ...] = (),
-    about: Callable[[Ask], About] = lambda ask: ask.about(),
+    about: Callable[[Ask], About] = _by_path,
 ) -> Callable[[F], F]:
     """Declare the function below as an operation. Its module is its capability, its docstring the summary."""
 

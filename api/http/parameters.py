@@ -160,6 +160,8 @@ FORMAT: Final = Parameter(
     "format", "json, csv or ndjson.", one_of(Form),
     {"type": "string", "enum": ["json", "csv", "ndjson"]},
 )  # fmt: skip
+# What every list takes.
+PAGE: Final = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
 OPEN_ONLY: Final = Parameter("open", "Only those that are open.", truth, {"type": "boolean"})
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from api.http.ask import Ask
 from api.http.operation import Reply, Shows, query
-from api.http.parameters import AS_OF, CURSOR, FORMAT, LIMIT, MIN_POSITION, Parameter, truth
+from api.http.parameters import AS_OF, MIN_POSITION, PAGE, Parameter, truth
 from ledger.errors import ConsentUnknown, PolicyMissing
 from projections import Consent
 from projections.consent_record import consent_record
-
-PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
 
 
 @query(

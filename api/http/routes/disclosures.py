@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from api.http.ask import Ask
 from api.http.operation import Reply, Shows, query
-from api.http.parameters import AS_OF, CURSOR, FORMAT, LIMIT, MIN_POSITION
+from api.http.parameters import AS_OF, CURSOR, LIMIT, MIN_POSITION, PAGE
 from api.http.secrecy import sees_secrets
 from projections import Disclosure, NamedRecipient, Obligation, Recipient
 from projections.audit_event import audit_events
-
-PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
 
 
 @query(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from api.http.ask import Ask
 from api.http.operation import TEXT, Reply, Shows, query
-from api.http.parameters import AS_OF, CURSOR, FORMAT, LIMIT, MIN_POSITION
+from api.http.parameters import MIN_POSITION, PAGE
 from ledger.vocabulary import Sha256Hex
 from projections import Document
 
 
 @query(
     "list-documents", "/documents", shows=Shows.NOTHING, result=Document, paged=True,
-    parameters=(AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT),
+    parameters=PAGE,
 )  # fmt: skip
 def list_documents(ask: Ask) -> Reply:
     """List every published document: kind, version, language, digest, and since when it is in force."""

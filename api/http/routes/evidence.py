@@ -84,7 +84,7 @@ def _package(ask: Ask, contents: PackageContents, kind: str, names: set[str]) ->
     if report.findings is None or report.failure is not None:
         # A stranger will do the same: what does not hold is not handed out.
         raise VerificationError("package", report.failure.why if report.failure else "no claim was proven")
-    fields = tuple(Word(name.removeprefix("values.")) for name in sorted(names) if name.removeprefix("values."))
+    fields = tuple(Word(name.removeprefix("values.").replace("_", "-")) for name in sorted(names))
     headers = {"Content-Disposition": f'attachment; filename="evidence-{kind}.zip"'}
     # Everybody whom its entries are about; of a tag that nothing has, whom the tag names.
     tags = [Tag(contents.tag), *(tag for one in contents.entries for tag in Recorded.parse(one.entry).tags)]
@@ -92,11 +92,7 @@ def _package(ask: Ask, contents: PackageContents, kind: str, names: set[str]) ->
         body=package,
         media_type=ZIP,
         headers=headers,
-        fields=_words(fields),
+        fields=fields,
         subjects=people_of(tags),
         secrets=concerns_disclosure(tags),
     )
-
-
-def _words(names: tuple[Word, ...]) -> tuple[Word, ...]:
-    return tuple(Word(name.replace("_", "-")) for name in names)

@@ -94,11 +94,9 @@ def read_receipt(ask: Ask) -> Reply:
     """Read the receipt of one entry again: its exact bytes and its proof."""
     entry = _entry(ask)
     proof = ask.ledger.prove_cosigned(ask.path["index"])
-    receipt, found = (
-        receipt_document(Receipt(ask.path["index"], (entry,), (proof,)), ask.caller.actor.role),
-        Recorded.parse(entry),
-    )
-    return Reply(body=receipt, subjects=people_of(found.tags), secrets=concerns_disclosure(found.tags))
+    receipt, found = Receipt(ask.path["index"], (entry,), (proof,)), Recorded.parse(entry)
+    body = receipt_document(receipt, ask.caller.actor.role)
+    return Reply(body=body, subjects=people_of(found.tags), secrets=concerns_disclosure(found.tags))
 
 
 def _entry(ask: Ask) -> bytes:

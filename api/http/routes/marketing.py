@@ -8,11 +8,9 @@ import msgspec
 
 from api.http.ask import Ask
 from api.http.operation import Body, Reply, Shows, query
-from api.http.parameters import AS_OF, CURSOR, FORMAT, LIMIT, MIN_POSITION
+from api.http.parameters import AS_OF, MIN_POSITION, PAGE
 from ledger.vocabulary import CampaignId, SubjectId
 from projections import Campaign, MaySend, Objection
-
-PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
 
 
 class People(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,18 +12,7 @@ from api.http.commanding import ReceiptDocument, receipt_document
 from api.http.door import media_type_of
 from api.http.operation import BYTES, Body, Reply, Shows, query
 from api.http.owners import About, order_of
-from api.http.parameters import (
-    AS_OF,
-    CURSOR,
-    FORMAT,
-    LIMIT,
-    MIN_POSITION,
-    Parameter,
-    id_parameter,
-    moment,
-    one_of,
-    word_parameter,
-)
+from api.http.parameters import AS_OF, MIN_POSITION, PAGE, Parameter, id_parameter, moment, one_of, word_parameter
 from api.order_file import MAIL, file_name, mail_facts, mail_key, media_type
 from api.order_intake import NOT_CHECKED, check_sender, take_in
 from ledger.commands import RecordOrder, UseOrder
@@ -41,7 +30,6 @@ from ledger.vocabulary import (
 )
 from projections import OrderSummary, OrderTrail
 
-PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
 MAX_FILE_NAME: Final = 1_024
 
 _TERMS: Final = Parameter("terms", "The version of the terms in force (default: a setting).", check_reference)

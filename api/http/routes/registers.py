@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from api.http.ask import Ask
 from api.http.operation import Reply, Shows, query
-from api.http.parameters import AS_OF, CURSOR, FORMAT, LIMIT, MIN_POSITION, Parameter, truth
+from api.http.parameters import CURSOR, FORMAT, LIMIT, MIN_POSITION, PAGE, Parameter, truth
 from ledger.errors import PolicyMissing
 from projections import (
     ActivityRecord,
@@ -13,8 +13,6 @@ from projections import (
     NoticeOwed,
     QuarantinedBatch,
 )
-
-PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
 
 
 @query("list-employees", "/employees", shows=Shows.SEALED, result=Employee, paged=True, parameters=PAGE)

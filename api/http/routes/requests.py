@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from api.http.ask import Ask
 from api.http.operation import Reply, Shows, query
-from api.http.parameters import AS_OF, CURSOR, FORMAT, LIMIT, MIN_POSITION, OPEN_ONLY
+from api.http.parameters import OPEN_ONLY, PAGE
 from ledger.state.request import RequestStage
 from projections import Hold, RequestState
-
-PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
 
 
 @query(

@@ -13,18 +13,7 @@ from api.event_json import recorded_document
 from api.http.ask import Ask
 from api.http.commanding import ReceiptDocument, receipt_document
 from api.http.operation import JSON, NDJSON, TEXT, Body, Reply, Shows, query
-from api.http.parameters import (
-    AS_OF,
-    CURSOR,
-    FIELDS,
-    FORMAT,
-    LIMIT,
-    MIN_POSITION,
-    VALID_AT,
-    Parameter,
-    moment,
-    number,
-)
+from api.http.parameters import AS_OF, FIELDS, FORMAT, MIN_POSITION, PAGE, VALID_AT, Parameter, moment, number
 from api.http.problems import Problem
 from api.http.secrecy import sees_secrets
 from api.http.staff import Use
@@ -46,8 +35,6 @@ from ledger.vocabulary import (
 from projections import Binding, FieldState, FieldVersion, Hold, Restriction, SubjectState
 from projections.answer import Answer, Consultation, Portable, answer, portable
 from projections.subject_history import MAX_PAGE
-
-PAGE = (AS_OF, MIN_POSITION, LIMIT, CURSOR, FORMAT)
 
 
 class Found(msgspec.Struct, frozen=True):
