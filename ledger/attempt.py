@@ -59,7 +59,7 @@ class Attempt:
             self._ledger.observer.refused(refused.code)
             raise
         self._facts, self._refusal = decision.facts, decision.refusal
-        append = self._ledger.seal(decision.facts, decision.query(), head)
+        append = self._ledger.seal(decision.facts, decision.query, head)
         return msgspec.structs.replace(append, idempotency=self._digests)
 
     def _decide(self) -> tuple[CommandSlice, int]:

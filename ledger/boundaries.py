@@ -2,7 +2,8 @@
 
 A cache can only be behind, never wrong: whatever is decided on it is appended on the condition that nothing in the
 boundary came after the position it was read at, and a refusal is decided again on what the store says. Entries never
-change, so nothing here is ever invalid but incomplete; growth by another process empties it.
+change, so nothing here is ever invalid but incomplete; growth by another process empties it. What is `unused` is not
+looked for at all: only the append says whether it is.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Boundaries:
     def read(self, query: Query, *, fresh: bool) -> tuple[list[Recorded], int]:
         """Return the events of a boundary in order, and the position they are complete up to.
 
-        With `fresh` nothing comes from memory.
+        With `fresh` nothing comes from memory. Without it what is asked for `ever` is not read: whether there is
+        nothing is for the condition of the append to say.
         """
         known, missing, position = self._known(query, fresh)
         for item in missing:
@@ -69,6 +71,8 @@ class Boundaries:
         missing: list[QueryItem] = []
         with self._lock:
             for item in query:
+                if item.ever:
+                    continue
                 kept = self._by_tag.get(item.tags[0], {}).get(item) if item.tags else None
                 if kept is None:
                     missing.append(item)

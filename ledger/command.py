@@ -12,8 +12,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from functools import partial
-from typing import Any, ClassVar, Final, TypeVar
+from functools import cache, partial
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 import msgspec
 from eventsourcing.dcb.domain import Selector, Slice, Tagged
@@ -30,7 +30,22 @@ from ledger.vocabulary import IdentifierKind, SubjectId, Tag
 
 E = TypeVar("E", bound=Event)
 
-Boundary = Sequence[Selector]
+
+class Select(Selector):
+    """The library's selector, with what it is to the engine: `item`."""
+
+    def __init__(self, kinds: tuple[type[Event], ...], tags: tuple[Tag, ...], *, ever: bool = False) -> None:
+        super().__init__(kinds, tags)
+        self.item = QueryItem(_topics(kinds), tags, ever)
+
+
+Boundary = Sequence[Select]
+
+
+@cache
+def _topics(kinds: tuple[type[Event], ...]) -> tuple[str, ...]:
+    return tuple(kind.TOPIC for kind in kinds)
+
 
 # A day inside of what a datetime can hold in any zone.
 EARLIEST: Final = datetime(1, 1, 3, tzinfo=UTC)
@@ -183,11 +198,13 @@ def command(cls: type[C]) -> type[C]:
 
 
 class CommandSlice(Slice[Event]):
-    """One attempt to carry out a command, as a slice of the library."""
+    """One attempt to carry out a command, as a slice of the library; with `trusting`, what is `unused` is believed."""
 
-    def __init__(self, command: Command, context: Context) -> None:
+    def __init__(self, command: Command, context: Context, *, trusting: bool = False) -> None:
         self.command = command
         self.context = context
+        self._trusting = trusting
+        self._query: Query | None = None
         self.past = Past()
         self.facts: Sequence[Fact] = ()
         self.refusal: Refused | None = None
@@ -195,9 +212,12 @@ class CommandSlice(Slice[Event]):
     def consistency_boundary(self) -> Boundary:
         return self.command.boundary()
 
+    @property
     def query(self) -> Query:
-        """Return the boundary as the engine's query."""
-        return query_of(self.consistency_boundary())
+        """The boundary as the engine's query."""
+        if self._query is None:
+            self._query = query_of(self.consistency_boundary(), trusting=self._trusting)
+        return self._query
 
     def fold(self, recorded: Recorded) -> None:
         """Take in one event of the boundary."""
@@ -215,19 +235,25 @@ class CommandSlice(Slice[Event]):
         self.new_decisions.extend(self.facts)
 
 
-def query_of(boundary: Boundary) -> Query:
-    """Return a boundary as the engine's query."""
-    return tuple(
-        QueryItem(
-            tuple(kind.TOPIC for kind in selector.types if issubclass(kind, Event)), tuple(map(Tag, selector.tags))
-        )
-        for selector in boundary
-    )
-
-
-def selector(*kinds: type[Event], tags: Iterable[Tag]) -> Selector:
+def selector(*kinds: type[Event], tags: Iterable[Tag]) -> Select:
     """Return the selector of events of these kinds (all, when none is named) that carry every one of `tags`."""
-    return Selector(types=kinds, tags=[*tags])
+    return Select(kinds, tuple(tags))
+
+
+def unused(boundary: Boundary) -> Boundary:
+    """Return the same boundary, of ids that the command brings into being: there is nothing, unless somebody errs.
+
+    So the first attempt does not look. The append is on the condition that there never was anything; where that does
+    not hold, the next attempt reads what there is.
+    """
+    return tuple(Select(cast(tuple[type[Event], ...], one.types), one.item.tags, ever=True) for one in boundary)
+
+
+def query_of(boundary: Boundary, *, trusting: bool = False) -> Query:
+    """Return a boundary as the engine's query; with `trusting`, what is `unused` is there to be checked, not read."""
+    if trusting:
+        return tuple([one.item for one in boundary])
+    return tuple([QueryItem(one.item.types, one.item.tags) if one.item.ever else one.item for one in boundary])
 
 
 # --- checks by type -------------------------------------------------------------------------------------------

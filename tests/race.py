@@ -110,7 +110,7 @@ def prepare(bench: Bench, lives: Iterable[Sequence[Step]]) -> None:
         for step in life:
             command, by = step if isinstance(step, tuple) else (step, OFFICER)
             decision = CommandSlice(command, Context(bench.clock(), by, Limits(), bench.ledger.keys.of_subject))
-            for recorded in _among(past, decision.query()):
+            for recorded in _among(past, decision.query):
                 decision.fold(recorded)
             decision.execute()
             assert decision.refusal is None, decision.refusal

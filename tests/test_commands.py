@@ -1161,7 +1161,7 @@ def test_what_is_recorded_as_destroyed_opens_nothing_and_takes_nothing_new(bench
     """Whoever recorded the destruction was cut off before it was carried out: nobody may notice."""
     bench.given(register(), collect(), decide())
     decision, head = bench.ledger.decide(destroy(), OFFICER)
-    bench.ledger.append(bench.ledger.seal(decision.facts, decision.query(), head))
+    bench.ledger.append(bench.ledger.seal(decision.facts, decision.query, head))
     receipt = bench.ledger.record(collect(values={"email": "new"}), OFFICER)
     assert bench.ledger.open(1).values == {"email": Withheld.ERASED}  # type: ignore[attr-defined]
     assert bench.ledger.open(receipt.index).values == {"email": "new"}  # type: ignore[attr-defined]
@@ -1174,7 +1174,7 @@ def test_what_is_recorded_as_destroyed_is_not_opened_before_it_is_deleted(bench:
     """GDPR Art. 17: from the record on nobody reads it."""
     bench.given(register(), collect(), decide())
     decision, head = bench.ledger.decide(destroy(), OFFICER)
-    bench.ledger.append(bench.ledger.seal(decision.facts, decision.query(), head))
+    bench.ledger.append(bench.ledger.seal(decision.facts, decision.query, head))
     assert bench.ledger.open(1).values == {"email": Withheld.ERASED}  # type: ignore[attr-defined]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, Past, command, selector
+from ledger.command import Boundary, Command, Context, Fact, Past, command, selector, unused
 from ledger.errors import (
     ConsentExists,
     ConsentNotLive,
@@ -86,7 +86,7 @@ class GiveConsent(Command, frozen=True):
     def boundary(self) -> Boundary:
         return (
             *registration(self.subject_id),
-            selector(ConsentGiven, tags=[consent_tag(self.consent_id)]),
+            *unused((selector(ConsentGiven, tags=[consent_tag(self.consent_id)]),)),
             *merges(self.subject_id),
             *publications(DocumentKind.CONSENT),
             *policies(),

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command
+from ledger.command import Boundary, Command, Context, Fact, KeptRefusal, Past, command, unused
 from ledger.errors import (
     CaseUnknown,
     DocumentNotInForce,
@@ -165,7 +165,7 @@ class RecordOrder(Command, frozen=True):
     def boundary(self) -> Boundary:
         return (
             *registration(self.subject_id),
-            *history(self.order_id),
+            *unused(history(self.order_id)),
             *publications(DocumentKind.TERMS),
             *mandates(self.client_id),
             *policies(),

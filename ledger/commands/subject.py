@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from ledger.command import Boundary, Command, Context, Fact, Past, command
+from ledger.command import Boundary, Command, Context, Fact, Past, command, unused
 from ledger.errors import Invalid, SubjectExists, SubjectUnknown
 from ledger.events import IdentifierLinked, SubjectRegistered
 from ledger.rule import rule
@@ -42,7 +42,7 @@ class RegisterSubject(Command, frozen=True):
     client_id: ClientId | None = None
 
     def boundary(self) -> Boundary:
-        return registration(self.subject_id)
+        return unused(registration(self.subject_id))
 
     def decide(self, past: Past, context: Context) -> Sequence[Fact]:
         if (self.role is SubjectRole.PROCESSOR) != (self.client_id is not None):

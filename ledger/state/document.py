@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 from ledger.command import Boundary, Past, selector
 from ledger.errors import DocumentNotInForce, DocumentUnknown
@@ -19,6 +20,7 @@ CONSENT_TO_A_WORDING = rule(
 )
 
 
+@cache
 def publications(kind: DocumentKind) -> Boundary:
     """The boundary of everything here: a few entries, as the texts stand in others."""
     return (selector(DocumentPublished, tags=[document_tag(kind)]),)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 
 from ledger.command import Boundary, Past, selector
 from ledger.errors import FieldNotDefined, PolicyMissing
@@ -11,6 +12,7 @@ from ledger.policy import Policy, parse_policy
 from ledger.vocabulary import POLICY_TAG, Word
 
 
+@cache
 def policies() -> Boundary:
     """The boundary of `policy`."""
     return (selector(PolicyAdopted, tags=[POLICY_TAG]),)

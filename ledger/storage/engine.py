@@ -25,10 +25,14 @@ TAIL: Final = 1_024
 
 
 class QueryItem(msgspec.Struct, frozen=True, gc=False):
-    """Matches events of any of `types` (all, when empty) that carry every one of `tags`."""
+    """Matches events of any of `types` (all, when empty) that carry every one of `tags`.
+
+    In the condition of an append `ever` says at any position, as nobody looked before: so the sequencer asks.
+    """
 
     types: tuple[str, ...] = ()
     tags: tuple[Tag, ...] = ()
+    ever: bool = False
 
 
 Query = tuple[QueryItem, ...]

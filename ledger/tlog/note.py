@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import re
+from binascii import b2a_base64
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -257,7 +258,7 @@ def is_text(text: str) -> bool:
 
 def encode_base64(data: bytes) -> str:
     """Return standard base64 with padding. RFC 4648 §4."""
-    return base64.b64encode(data).decode("ascii")
+    return b2a_base64(data, newline=False).decode("ascii")
 
 
 def decode_base64(encoded: str, step: str) -> bytes:
