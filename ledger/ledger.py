@@ -68,6 +68,7 @@ from ledger.tlog.tag_proof import Cut, TagProof
 from ledger.tlog.tree import Tree
 from ledger.tlog.view import TreeView
 from ledger.vocabulary import SIGNING_KEYS_TAG, EventId, KeyId, Tag, check_id, key_tag, new_id
+from ledger.waiting import Waiting
 
 Wait = Literal["recorded", "cosigned"]
 """What `record` waits for: that the fact is durable, or that witnesses have seen it too."""
@@ -224,24 +225,30 @@ class Ledger:
         """
         done: dict[int, Receipt | LedgerError] = {}
         pending: list[tuple[int, Attempt, Ticket]] = []
-        touched: set[str] = set()
+        waiting = Waiting()
 
         def settle() -> None:
             for number, attempt, ticket in pending:
                 done[number] = self._settle(attempt, ticket)
             pending.clear()
-            touched.clear()
+            waiting.clear()
 
         for number, (command, actor, key) in enumerate(asked):
             try:
                 attempt = Attempt(self, command, actor, key)
-                if not touched.isdisjoint(tag for item in query_of(command.boundary()) for tag in item.tags):
+                if waiting.has_key(key) or waiting.may_match(query_of(command.boundary())):
                     settle()
                 append = attempt.prepare()
+                if append is not None and append.condition and waiting.may_match(append.condition.query):
+                    # What guards a decision is known only once there is one.
+                    settle()
+                    append = attempt.prepare()
                 if append is None:
                     done[number] = attempt.receipt()
                     continue
-                touched.update(tag for one in append.drafts for tag in one.tags)
+                if waiting.may_be_changed_by(append):
+                    settle()
+                waiting.add(append, key)
                 pending.append((number, attempt, self._sequencer.submit(append)))
             except LedgerError as error:
                 done[number] = error
@@ -293,8 +300,8 @@ class Ledger:
         # An actor stands in the entry: an opaque id, never a name or an address.
         check_id(actor.id, "actor.id")
         context = Context(self._clock(), actor, self.limits, self.keys.of_subject, self._addresses)
-        decision = CommandSlice(command, context)
-        query = decision.query()
+        decision = CommandSlice(command, context, trusting=not fresh)
+        query = decision.query
         # An empty query would be every event; an empty boundary is none.
         past, position = self._boundaries.read(query, fresh=fresh) if query else ([], self._size)
         for recorded in past:

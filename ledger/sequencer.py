@@ -192,6 +192,8 @@ class _Queue:
 
     def __init__(self) -> None:
         self._tickets: deque[Ticket] = deque()
+        # What was submitted in the present turn of an event loop: until it ends there may be more.
+        self._held: dict[asyncio.AbstractEventLoop, list[Ticket]] = {}
         # Each is written by one side alone: no lock between those who put and the one who takes.
         self._bytes_put = 0
         self._bytes_taken = 0
@@ -200,7 +202,7 @@ class _Queue:
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._tickets)
+        return len(self._tickets) + sum(map(len, self._held.values()))
 
     @property
     def size_bytes(self) -> int:
@@ -210,12 +212,35 @@ class _Queue:
     def put(self, ticket: Ticket) -> None:
         """Add a ticket; one caller at a time."""
         self._bytes_put += ticket.size_bytes
-        self._tickets.append(ticket)
+        self._add((ticket,))
+        self._release_closed()
+
+    def hold(self, ticket: Ticket, loop: asyncio.AbstractEventLoop) -> bool:
+        """Keep a ticket until `release`; return whether it is the first of this loop. One caller at a time."""
+        self._bytes_put += ticket.size_bytes
+        self._release_closed()
+        held = self._held.setdefault(loop, [])
+        held.append(ticket)
+        return len(held) == 1
+
+    def release(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Add what was held for a loop; one caller at a time."""
+        self._add(self._held.pop(loop, ()))
+
+    def _release_closed(self) -> None:
+        """Add what was held for loops that were closed before their turn ended."""
+        for loop in [one for one in self._held if one.is_closed()]:
+            self.release(loop)
+
+    def _add(self, tickets: Collection[Ticket]) -> None:
+        self._tickets.extend(tickets)
         if len(self._tickets) >= self._wanted:
             self._enough.set()
 
     def close(self) -> None:
-        """Wake the taker for the last time."""
+        """Wake the taker for the last time, for what is held too."""
+        for loop in list(self._held):
+            self.release(loop)
         self._closed = True
         self._enough.set()
 
@@ -358,7 +383,8 @@ class Sequencer:
     def close(self) -> None:
         """Finish what was accepted, then stop. Idempotent."""
         if self._thread.is_alive():
-            self._queue.close()
+            with self._submitting:
+                self._queue.close()
             self._thread.join()
         elif self._stopped is None:
             self._stopped = StorageError("the ledger is closed")
@@ -387,8 +413,16 @@ class Sequencer:
             # One alone is always taken: the limits of a command bound it.
             if len(self._queue) and self._queue.size_bytes + ticket.size_bytes > MAX_QUEUE_BYTES:
                 raise Busy(f"{self._queue.size_bytes} bytes of sealed values are waiting already")
-            self._queue.put(ticket)
+            if loop is None:
+                self._queue.put(ticket)
+            elif self._queue.hold(ticket, loop):
+                loop.call_soon(self._release, loop)
         return ticket
+
+    def _release(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Queue what was submitted in this turn of an event loop: one transaction for all, and one waking of ours."""
+        with self._submitting:
+            self._queue.release(loop)
 
     # --- the thread ------------------------------------------------------------------------------------------
 
@@ -402,6 +436,7 @@ class Sequencer:
                 self._expected = min(len(batch) + len(self._queue), MAX_BATCH)
         with self._submitting:
             self._stopped = self._stopped or StorageError("the ledger is closed")
+            self._queue.close()
         while len(self._queue):
             self._refuse(self._queue.take(MAX_BATCH, MAX_BATCH_BYTES)[0])
 
@@ -624,18 +659,18 @@ class Sequencer:
             condition = append.condition
             if condition is None:
                 continue
-            open_items: list[QueryItem] = []
+            open_items: dict[int, list[QueryItem]] = {}
             for item in condition.query or (QueryItem(),):
-                if _may_match(item, condition.after, transaction.head.size, heads):
-                    open_items.append(item)
-            if not open_items:
-                continue
-            match self._recent.match(open_items, condition.after):
-                case None:
-                    unsure.append(number)
-                    conditions.append(Condition(tuple(open_items), condition.after))
-                case True:
-                    failed.add(number)
+                after = 0 if item.ever else condition.after
+                if _may_match(item, after, transaction.head.size, heads):
+                    open_items.setdefault(after, []).append(item)
+            for after, items in open_items.items():
+                match self._recent.match(items, after):
+                    case None:
+                        unsure.append(number)
+                        conditions.append(Condition(tuple(items), after))
+                    case True:
+                        failed.add(number)
         if unsure:
             asked = transaction.failed(conditions)
             failed.update(number for number, fails in zip(unsure, asked, strict=True) if fails)

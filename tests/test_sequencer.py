@@ -166,6 +166,69 @@ def test_commands_of_many_threads_share_transactions(bench: Bench) -> None:
     check_ledger(bench.ledger, 41)
 
 
+def test_what_an_event_loop_submits_in_one_turn_shares_a_transaction(bench: Bench) -> None:
+    async def turn() -> list[Receipt]:
+        return await asyncio.gather(*(bench.ledger.arecord(register(f"s{i}"), OFFICER) for i in range(50)))
+
+    receipts = asyncio.run(turn())
+    assert [receipt.index for receipt in receipts] == list(range(50))
+    assert checkpoints(bench.ledger) == 1
+    check_ledger(bench.ledger, 50)
+
+
+def test_a_turn_that_does_not_end_keeps_nobody_else_waiting(bench: Bench) -> None:
+    async def turn() -> Receipt:
+        task = asyncio.create_task(bench.ledger.arecord(register("loop"), OFFICER))
+        await asyncio.sleep(0)
+        # This turn goes on while another thread records.
+        (receipt,) = in_threads(lambda: bench.ledger.record(register("thread"), OFFICER))
+        assert receipt.index == 0
+        return await task
+
+    assert asyncio.run(turn()).index == 1
+    check_ledger(bench.ledger, 2)
+
+
+def test_what_is_held_for_a_turn_is_finished_by_closing(make_bench: MakeBench) -> None:
+    bench = make_bench()
+
+    async def turn() -> Receipt:
+        task = asyncio.create_task(bench.ledger.arecord(register(), OFFICER))
+        await asyncio.sleep(0)
+        bench.ledger._sequencer.close()
+        return await task
+
+    assert asyncio.run(turn()).index == 0
+    with pytest.raises(Stopped):
+        bench.ledger._sequencer.submit(an_append("late"))
+
+
+def test_what_is_held_for_a_loop_that_is_closed_is_recorded_all_the_same(bench: Bench) -> None:
+    loop = asyncio.new_event_loop()
+
+    async def turn() -> None:
+        bench.ledger._sequencer.submit(an_append("held"), loop)
+
+    loop.run_until_complete(turn())
+    # Its turn never ended: nobody would have queued it.
+    loop.close()
+    append(bench.ledger, "next")
+    until(lambda: bench.ledger.size() == 2)
+    assert waiting(bench.ledger) == 0
+
+
+def test_what_is_held_counts_for_the_limit(make_bench: MakeBench) -> None:
+    bench = make_bench(queue_limit=10)
+
+    async def turn() -> list[Receipt | BaseException]:
+        asked = (bench.ledger.arecord(register(f"s{i}"), OFFICER) for i in range(15))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    found = asyncio.run(turn())
+    assert sum(isinstance(one, Busy) for one in found) == 5
+    check_ledger(bench.ledger, 10)
+
+
 def until(holds: Callable[[], bool]) -> None:
     """Return once something holds that another thread is about to bring about."""
     turn = threading.Event()
@@ -247,7 +310,7 @@ def test_two_commands_that_need_the_same_new_key_share_a_transaction(bench: Benc
         first = bench.ledger.decide(collect(email="a@example.com"), OFFICER)
         second = bench.ledger.decide(collect(phone="+372"), OFFICER)
         tickets = [
-            bench.ledger._sequencer.submit(bench.ledger.seal(decision.facts, decision.query(), head))
+            bench.ledger._sequencer.submit(bench.ledger.seal(decision.facts, decision.query, head))
             for decision, head in (first, second)
         ]
     assert [outcome_of(ticket).first for ticket in tickets] == [2, 3]  # type: ignore[union-attr]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ledger.command import Command
 from ledger.commands import (
     AdoptPolicy,
     ClassifyContact,
@@ -26,6 +27,7 @@ from ledger.commands import (
     SuppressOffer,
     WithdrawMarketingConsent,
 )
+from ledger.entry import parse
 from ledger.errors import (
     AddressMissing,
     AddressSuppressed,
@@ -70,7 +72,8 @@ from ledger.vocabulary import (
     SourceKind,
     SubjectRole,
 )
-from tests.bench import START, SUPPORT, Bench, an_id
+from tests.bench import OFFICER, START, SUPPORT, Bench, an_id
+from tests.conftest import MakeBench
 
 MARI, JAAN, CLIENT = an_id("mari"), an_id("jaan"), an_id("client")
 CONSENT, OWN, PARTNERS = an_id("a consent"), an_id("an own campaign"), an_id("a partners' campaign")
@@ -366,6 +369,28 @@ def test_a_suppressed_offer_is_explained_by_what_it_rested_on(ready: Bench) -> N
 
 
 # --- how often partners may --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        (object_to(subject_id=JAAN), reserve(), classify(person_type=PersonType.NATURAL)),
+        (object_to(subject_id=JAAN), reserve(), sale()),
+        (reserve(), object_to(), send()),
+    ],
+)
+def test_a_batch_comes_out_as_if_each_had_been_waited_for(make_bench: MakeBench, batch: tuple[Command, ...]) -> None:
+    # An objection guards every offer (the address may be the same), without standing in the offer's boundary.
+    found = []
+    for at_once in (True, False):
+        bench = make_bench().given(POLICY, register(), register(subject_id=JAAN), collect(), plan(), classify())
+        bench.given(collect(subject_id=JAAN, values={"email": "jaan@example.com"}))
+        size = bench.ledger.size()
+        groups = [batch] if at_once else [(one,) for one in batch]
+        outcomes = [one for group in groups for one in bench.ledger.record_many([(c, OFFICER, None) for c in group])]
+        types = [parse(bench.ledger.entry(index)).type for index in range(size, bench.ledger.size())]
+        found.append(([type(one) for one in outcomes], types))
+    assert found[0] == found[1]
 
 
 def own_offers(ready: Bench, count: int, first: int = 0) -> None:
