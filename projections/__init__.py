@@ -375,6 +375,10 @@ class Projections:
         """Wait until a receipt's position is taken in; return whether it is. Without a follower it does the work."""
         return self.runner.wait_for(position, timeout_s)
 
+    def hurry(self) -> None:
+        """Have the follower take in what there is at once, instead of waiting for more."""
+        self.runner.hurry()
+
     def rebuild(self, progress: Progress | None = None) -> int:
         """Build everything anew beside what is in use and turn to it at once; return the position reached."""
         return self.runner.rebuild(progress)

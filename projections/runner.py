@@ -37,8 +37,10 @@ MAX_QUARANTINED: Final = 100
 # How long a follower sleeps at most before it looks whether it should stop, and after a failure before it tries again.
 _WAIT_S: Final = 0.2
 _RETRY_S: Final = 1.0
-# How long it waits for more, once there is something to take in: whoever reads what they wrote waits so long as well.
-_GATHER_S: Final = 0.01
+# Once there is something to take in, it waits for more while more comes at this pace, for so long or so much at most.
+_PAUSE_S: Final = 0.01
+_GATHER_S: Final = 0.1
+_GATHERED: Final = 1_024
 
 # A key that is destroyed while a comparison runs makes it start again; so many in a row mean that it never ends.
 _MAX_COMPARISONS: Final = 10
@@ -78,6 +80,7 @@ class Runner:
         self._position = 0
         self._moved = threading.Condition()
         self._stopping = threading.Event()
+        self._hurried = threading.Event()
         self._thread: threading.Thread | None = None
         self._failure: str | None = None
 
@@ -112,6 +115,7 @@ class Runner:
         """Stop following, after the batch that is under way."""
         if self._thread is not None:
             self._stopping.set()
+            self._hurried.set()
             self._thread.join()
             self._thread = None
 
@@ -125,22 +129,36 @@ class Runner:
             if not self._ledger.wait_for(position, timeout_s):
                 return False
             return self._position >= position or self.catch_up() >= position
+        self.hurry()
         with self._moved:
             return self._moved.wait_for(lambda: self._position >= position, max(0.0, deadline - monotonic()))
+
+    def hurry(self) -> None:
+        """Have the follower take in what there is at once: somebody waits for it."""
+        self._hurried.set()
 
     def _follow(self) -> None:
         behind = True  # also an empty ledger has tables, so that questions can be asked
         while not self._stopping.is_set():
             try:
                 if behind or self._ledger.wait_for(self._position + 1, _WAIT_S):
-                    # What follows at once is taken in with it: a transaction for each commit would cost as much again.
-                    self._stopping.wait(_GATHER_S)
+                    self._gather()
                     self.catch_up()
                 behind, self._failure = False, None
             except Exception as error:
                 # A full disk or a lost key store passes; until then the state is old, and the status says why.
                 self._failure = type(error).__name__
                 self._stopping.wait(_RETRY_S)
+
+    def _gather(self) -> None:
+        """Wait for what follows at once: a transaction for each commit would cost as much again as the commit."""
+        ends = monotonic() + _GATHER_S
+        size = self._position
+        while not self._hurried.wait(_PAUSE_S) and monotonic() < ends:
+            before, size = size, self._ledger.size()
+            if size == before or size - self._position > _GATHERED:
+                break
+        self._hurried.clear()
 
     def _step(self, generation: Generation) -> int | None:
         """Take in one batch and return the position, None when what is there does not fit."""

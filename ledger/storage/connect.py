@@ -10,9 +10,10 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import apsw
 import apsw.sqlite_extra
@@ -44,7 +45,13 @@ PRAGMAS: Final = (
     ("journal_size_limit", 32 * 1024 * 1024),
 )
 
+# Rows that one statement reads or writes: each step of the engine gives up Python's interpreter lock and has to win it
+# back from the threads that wait for it.
+CHUNKS: Final = (64, 16, 4, 1)
+
 _load_lock = threading.Lock()
+
+T = TypeVar("T")
 
 
 def connect(
@@ -94,6 +101,29 @@ def connect(
         connection.close()
         raise
     return connection
+
+
+def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Yield all of the rows in parts of a few sizes, the largest first, so that few statements have to be prepared."""
+    start = 0
+    for size in CHUNKS:
+        while len(rows) - start >= size:
+            yield rows[start : start + size]
+            start += size
+
+
+def insert_rows(connection: apsw.Connection, table: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows with all columns of a table, in their order, many with one statement."""
+    for chunk in chunks(rows):
+        assert all(len(row) == len(chunk[0]) for row in chunk), table
+        values = tuple(value for row in chunk for value in row)
+        connection.execute(_insertion(table, len(chunk[0]), len(chunk)), values)
+
+
+@lru_cache(256)
+def _insertion(table: str, columns: int, rows: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"INSERT INTO {table} VALUES {', '.join([row] * rows)}"
 
 
 def truncate_wal(connection: apsw.Connection, path: Path) -> None:

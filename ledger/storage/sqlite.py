@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import apsw
 
@@ -21,8 +21,10 @@ from ledger.errors import Busy, StorageError, Tampered
 from ledger.sealing import Box
 from ledger.storage.connect import (
     LEDGER_APPLICATION_ID,
+    chunks,
     connect,
     damaged_pages,
+    insert_rows,
     storage_errors,
     strange_objects,
     truncate_wal,
@@ -55,7 +57,6 @@ SCHEMA_VERSION: Final = 2
 # What each version added to the one before it, by the numbers of the files in sql/sqlite.
 _ADDED: Final = {2: range(25, 29)}
 
-_Row = TypeVar("_Row")
 
 # The working set of a million-event ledger (the upper pages of the tag index) stays in this cache.
 WRITER_CACHE_KIB: Final = 131_072
@@ -75,9 +76,8 @@ _SEALED_BEYOND: Final = (
     "UNION SELECT idx FROM events WHERE idx < 0"
 )
 
-# Heads that one statement reads, largest first: each step of the engine gives up Python's interpreter lock and has to
-# win it back from the callers that wait. Few sizes, as each statement is prepared once.
-_CHUNKS: Final = (64, 16, 4, 1)
+# Up to so many bytes, sealed values are inserted many with one statement.
+_SMALL_BYTES: Final = 64 * 1024
 
 # An answer that is read in pages, each ordered by index: SQL with its parameters but the lower bound and the limit.
 _Stream = tuple[str, tuple[Any, ...]]
@@ -188,7 +188,7 @@ class SqliteEngine(Engine):
 
     def boxes_of(self, indexes: Sequence[int]) -> dict[int, list[Box]]:
         found: dict[int, list[Box]] = {}
-        for chunk in _chunks(indexes):
+        for chunk in chunks(indexes):
             query = f"SELECT idx, key_id, box FROM sealed WHERE idx IN ({', '.join('?' * len(chunk))}) ORDER BY key_id"
             for index, key_id, box in self._rows(query, *chunk):
                 found.setdefault(index, []).append(Box(KeyId(key_id), box))
@@ -407,8 +407,8 @@ class SqliteTransaction(Transaction):
     def tag_heads(self, tags: Collection[Tag]) -> dict[Tag, TagHead]:
         heads: dict[Tag, TagHead] = {}
         with storage_errors(self._path):
-            for chunk in _chunks(list(tags)):
-                # One row of many columns: one step of the engine, see _CHUNKS.
+            for chunk in chunks(list(tags)):
+                # One row of many columns: one step of the engine, see CHUNKS.
                 (found,) = self._connection.execute(
                     f"SELECT {', '.join([_PACKED_HEAD] * len(chunk))}", chunk
                 ).fetchall()
@@ -450,7 +450,7 @@ class SqliteTransaction(Transaction):
             # In the order of the table, so that rows of one page are inserted together.
             tags = sorted((tag, row.index, n, codes[row.type]) for row in batch.events for tag, n in row.tags)
             self._insert("event_tags", tags)
-            self._insert("sealed", [(row.index, box.key_id, box.bytes) for row in batch.events for box in row.boxes])
+            self._insert_sealed([(row.index, box.key_id, box.bytes) for row in batch.events for box in row.boxes])
             self._insert("tiles", [(tile.level, tile.n, tile.hashes) for tile in batch.tiles])
             self._insert("idempotency", [(row.key, row.content, row.first, row.count) for row in batch.idempotency])
             self._insert("checkpoints", [*batch.earlier, (batch.size, batch.checkpoint)])
@@ -462,9 +462,15 @@ class SqliteTransaction(Transaction):
                 [(row.key, row.content, row.first, row.count) for row in rows],
             )
 
+    def _insert_sealed(self, rows: Sequence[tuple[int, str, bytes]]) -> None:
+        self._insert("sealed", [row for row in rows if len(row[2]) <= _SMALL_BYTES])
+        for row in rows:
+            if len(row[2]) > _SMALL_BYTES:
+                # A statement that is kept keeps what was last bound to it.
+                self._connection.execute("INSERT INTO sealed VALUES (?, ?, ?)", row, can_cache=False)
+
     def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        if rows:
-            self._connection.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(rows[0]))})", rows)
+        insert_rows(self._connection, table, rows)
 
     def commit(self) -> None:
         with storage_errors(self._path):
@@ -523,14 +529,6 @@ def _streams(
 def _unpack(packed: str) -> TagHead:
     n, last = packed.split()
     return int(n), int(last)
-
-
-def _chunks(rows: Sequence[_Row]) -> Iterator[Sequence[_Row]]:
-    start = 0
-    for size in _CHUNKS:
-        while len(rows) - start >= size:
-            yield rows[start : start + size]
-            start += size
 
 
 def _merge(streams: Iterable[Iterator[Stored]]) -> Iterator[Stored]:

@@ -27,7 +27,7 @@ from typing import Any, Final
 import apsw
 
 from ledger.errors import Misfit, StorageError
-from ledger.storage.connect import PROJECTIONS_APPLICATION_ID, connect
+from ledger.storage.connect import PROJECTIONS_APPLICATION_ID, connect, insert_rows
 from projections.storage.store import Generation, Row, Rows, Store
 
 SCHEMA_VERSION: Final = 1
@@ -62,11 +62,8 @@ class SqliteGeneration(Generation):
             self.connection.execute(sql, parameters).fetchall()
 
     def insert(self, table: str, rows: Collection[Row]) -> None:
-        for first in rows:
-            with _storage_errors(self.path):
-                places = ", ".join("?" * len(first))
-                self.connection.executemany(f"INSERT INTO {table} VALUES ({places})", rows)
-            return
+        with _storage_errors(self.path):
+            insert_rows(self.connection, table, tuple(rows))
 
     def delete(self, table: str, column: str, values: Collection[str]) -> None:
         with _storage_errors(self.path):

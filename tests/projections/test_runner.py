@@ -109,6 +109,39 @@ def test_a_follower_takes_in_what_is_recorded_meanwhile(world: World) -> None:
     assert not world.asked.wait_for(receipt.position + 1, 0.05)
 
 
+def test_a_follower_that_waits_for_more_is_hurried_by_whoever_waits_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.asked.catch_up()
+    monkeypatch.setattr("projections.runner._PAUSE_S", 30)
+    monkeypatch.setattr("projections.runner._GATHER_S", 30)
+    world.asked.follow()
+    first = world.given(RegisterSubject(subject_id=SubjectId(new_id())))
+    time.sleep(0.3)
+    assert world.asked.position() < first.position
+    assert world.asked.wait_for(first.position, 10)
+    second = world.given(RegisterSubject(subject_id=SubjectId(new_id())))
+    time.sleep(0.3)
+    assert world.asked.position() < second.position
+    # Stopping does not wait for more either.
+    world.asked.runner.stop()
+    assert world.asked.position() == second.position
+
+
+def test_a_follower_takes_in_what_comes_without_a_pause_before_long(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.asked.catch_up()
+    monkeypatch.setattr("projections.runner._PAUSE_S", 0.05)
+    monkeypatch.setattr("projections.runner._GATHER_S", 0.3)
+    world.asked.follow()
+    ends = time.monotonic() + 3
+    while time.monotonic() < ends:
+        world.given(RegisterSubject(subject_id=SubjectId(new_id())))
+        time.sleep(0.01)
+    assert world.asked.position() > 0
+
+
 def test_a_follower_of_an_empty_ledger_answers(world: World) -> None:
     world.asked.follow()
     deadline = time.monotonic() + 10

@@ -233,3 +233,15 @@ def test_a_common_tag_is_never_walked_when_a_rare_one_is_there(open_engine: Open
     assert steps < 100
     engine._writer.set_progress_handler(None)
     assert indexes(engine, item("rare:7", "everywhere")) == [7]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 15, 16, 63, 64, 65, 200])
+def test_any_number_of_rows_is_inserted_each_once_and_in_order(count: int) -> None:
+    connection = apsw.Connection(":memory:")
+    connection.execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY, text TEXT)")
+    rows = [(n, f"number {n}") for n in range(count)]
+    connect.insert_rows(connection, "numbers", rows)
+    assert connection.execute("SELECT * FROM numbers ORDER BY rowid").fetchall() == rows
+    if rows:
+        with pytest.raises(apsw.ConstraintError):
+            connect.insert_rows(connection, "numbers", rows)
