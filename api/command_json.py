@@ -85,7 +85,7 @@ def command_of(name: str, members: Mapping[str, Any]) -> Command:
 def parse_object(data: bytes) -> dict[str, Any]:
     """Return a JSON object, each name once. Raises Invalid."""
     try:
-        value = json.loads(data.decode(), object_pairs_hook=_unique, parse_int=_whole)
+        value = _decoder.decode(data.decode())
     except (ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, _NotJson) else "is not JSON in UTF-8, or nested too deeply"
         raise Invalid("json", why) from None
@@ -111,6 +111,9 @@ def _whole(text: str) -> int:
         # What canonical JSON does not hold exactly (RFC 7493 §2.2), no two readers see alike.
         raise _NotJson("holds a number of 2^53 or more")
     return number
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_whole)
 
 
 def _invalid(message: str, name: str) -> Invalid:

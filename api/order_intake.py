@@ -7,6 +7,7 @@ does not live here: the rules of orders (ledger.commands.order) and where files 
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -68,6 +69,16 @@ def take_in(ledger: Ledger, command: RecordOrder, actor: Actor, *, key: str | No
                 raise
     first, by = before
     return Taken(first.order_id, ledger.record(first, by, idempotency_key=key), again=True)
+
+
+async def atake_in(ledger: Ledger, command: RecordOrder, actor: Actor, *, key: str | None) -> Taken:
+    """The same for a small order, without blocking the event loop; what it has to look up is looked up in a thread."""
+    if key is not None and await asyncio.to_thread(ledger.recorded_under, key) is not None:
+        return await asyncio.to_thread(take_in, ledger, command, actor, key=key)
+    try:
+        return Taken(command.order_id, await ledger.arecord(command, actor, idempotency_key=key), again=False)
+    except IdempotencyMismatch:
+        return await asyncio.to_thread(take_in, ledger, command, actor, key=key)
 
 
 def _taken_before(ledger: Ledger, command: RecordOrder, actor: Actor, key: str) -> tuple[RecordOrder, Actor] | None:

@@ -9,10 +9,8 @@ import sys
 
 import uvicorn
 
-from api.http.app import create_app
-from api.http.logs import configure_logs
+from api.http.main import app
 from api.http.protocol import DeadlineProtocol
-from api.settings import read_settings
 from projections.access_log import AccessLog, Read
 
 
@@ -24,9 +22,8 @@ def main() -> None:
     """Serve until the process is ended."""
     if "--unwatched" in sys.argv:
         setattr(AccessLog, "arecord", _unwatched)  # noqa: B010
-    configure_logs()
     uvicorn.run(
-        create_app(read_settings()), host="127.0.0.1", port=int(sys.argv[1]), http=DeadlineProtocol, ws="none",
+        app(), host="127.0.0.1", port=int(sys.argv[1]), http=DeadlineProtocol, ws="none",
         access_log=False, log_config=None, server_header=False,
     )  # fmt: skip
 

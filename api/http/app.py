@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.http import routes
+from api.http.asgi import App, Receive, Scope, Send
 from api.http.commanding import Commanding, declare_commands
 from api.http.door import Door
 from api.http.exact_routes import Endpoint, ExactRoutes, with_head
@@ -28,7 +29,7 @@ from api.http.health import add_health
 from api.http.openapi import describe
 from api.http.operation import JSON, OPERATIONS, Kind, Operation
 from api.http.problems import Problem
-from api.http.rings import add_rings
+from api.http.rings import rings
 from api.http.service import Service
 from api.settings import Settings
 
@@ -40,7 +41,23 @@ THREADS: Final = 64
 _BY_STATUS: Final = {404: "not-found", 405: "method-not-allowed", 413: "length-unfit", 415: "media-type-unfit"}
 
 
-def create_app(settings: Settings) -> FastAPI:
+class Application(FastAPI):
+    """FastAPI inside of the rings: what is found by its address alone passes none of the layers that others need."""
+
+    outermost: App
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self.outermost(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+    async def routed(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as FastAPI does."""
+        await super().__call__(scope, receive, send)
+
+
+def create_app(settings: Settings) -> Application:
     """Return the ASGI application over this ledger. What it needs is opened when it starts, closed when it stops."""
     declare_commands(settings.limits.order_bytes)
     service = Service(settings, OPERATIONS)
@@ -56,15 +73,15 @@ def create_app(settings: Settings) -> FastAPI:
             await service.aclose()
 
     # The description is ours, from the same declarations that answer; pages that load scripts from elsewhere are off.
-    app = FastAPI(title="Prooftrail", lifespan=life, openapi_url=None, docs_url=None, redoc_url=None)
+    app = Application(
+        title="Prooftrail", lifespan=life, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.state.service = service
     door = Door(service)
     recording = Commanding(service, door)
     endpoints: dict[str, dict[str, Endpoint]] = {}
     for operation in OPERATIONS.values():
         endpoints.setdefault(operation.path, {})[operation.method] = _endpoint(operation, door, recording)
-    # A hundred addresses without an id in them are found at once, instead of being tried one after the other.
-    app.router.routes.append(ExactRoutes({path: found for path, found in endpoints.items() if "{" not in path}))
     for path, found in endpoints.items():
         if "{" in path:
             app.add_route(path, _by_method(with_head(found)), methods=[*found])
@@ -81,7 +98,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, unrouted)
     app.add_exception_handler(404, unrouted)
     app.add_exception_handler(405, unrouted)
-    add_rings(app, service)
+    # A hundred addresses without an id in them are found at once, instead of being tried one after the other.
+    exact = {path: found for path, found in endpoints.items() if "{" not in path}
+    app.outermost = rings(ExactRoutes(app.routed, exact, unrouted), service)
     return app
 
 
@@ -93,7 +112,12 @@ def _by_method(endpoints: Mapping[str, Endpoint]) -> Endpoint:
 
 
 def _endpoint(operation: Operation, door: Door, recording: Commanding) -> Endpoint:
-    answers = {Kind.QUERY: door.answer, Kind.COMMAND: recording.answer, Kind.BATCH: recording.batch}
+    answers = {
+        Kind.QUERY: door.answer,
+        Kind.COMMAND: recording.answer,
+        Kind.INTAKE: recording.intake,
+        Kind.BATCH: recording.batch,
+    }
     chosen = partial(answers[operation.kind], operation)
 
     async def endpoint(request: Request) -> Response:

@@ -20,7 +20,14 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     return None
 
 
+def headers(scope: Scope, name: bytes) -> list[str]:
+    """Return every value of a header, by its name in lower case."""
+    return [value.decode("latin-1") for found, value in scope["headers"] if found == name]
+
+
 def has_body(scope: Scope) -> bool:
     """Whether the request announces a body that is still to come (RFC 9112 section 6.3)."""
-    length = header(scope, b"content-length")
-    return header(scope, b"transfer-encoding") is not None or (length is not None and length.strip(b"0") != b"")
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")):
+            return True
+    return False

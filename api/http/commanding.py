@@ -14,23 +14,24 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from api import order_intake
 from api.command_json import Asked, command_of, parse_command, parse_object, summary
-from api.http.ask import owned_key
+from api.http.ask import Ask, owned_key
 from api.http.door import Door, Unpermitted, media_type_of, note, read_body, read_headers, read_parameters
 from api.http.identity import Caller
-from api.http.operation import JSON, NDJSON, OPERATIONS, Body, Kind, Operation, Shows, add
+from api.http.operation import JSON, NDJSON, OPERATIONS, Body, Intake, Kind, Operation, Shows, add
 from api.http.owners import About
 from api.http.permissions import Grant
 from api.http.problems import Problem, answered
 from api.http.staff import check_employee
-from api.order_intake import check_sender
 from ledger import Receipt
+from ledger.attempt import SMALL_BYTES
 from ledger.command import BY_NAME, Command
 from ledger.commands.access import ACCESS_COMMANDS
 from ledger.errors import Invalid, LedgerError, Refused
 from ledger.state.employee import STAFF
 from ledger.tlog.merkle import leaf_hash
-from ledger.vocabulary import OUTSIDE, Role, Word
+from ledger.vocabulary import OUTSIDE, OrderId, Role, Word
 
 if TYPE_CHECKING:
     from api.http.service import Service
@@ -62,6 +63,14 @@ class ReceiptDocument(msgspec.Struct, frozen=True):
     first: int
     position: int
     entries: tuple[EntryReceipt, ...]
+
+
+class TakenDocument(msgspec.Struct, frozen=True):
+    """What an order that is recorded is answered with: `again` when it was recorded before, with that receipt."""
+
+    order_id: OrderId
+    again: bool
+    receipt: ReceiptDocument
 
 
 def receipt_document(receipt: Receipt, reader: Role) -> ReceiptDocument:
@@ -145,6 +154,35 @@ class Commanding:
         key = owned_key(caller.actor.id, headers.get("idempotency-key"))
         return await service.ledger.arecord(command, caller.actor, idempotency_key=key), caller.actor.role
 
+    async def intake(self, operation: Operation, request: Request) -> Response:
+        """Record the order that a file is; answer with its id and its receipt, the first one where it comes again."""
+        note(request, operation)
+        try:
+            ask, grant = await self._door.ask(operation, request)
+            taken = await self._take_in(ask, grant)
+        except Exception as error:
+            return self._door.problem(request, error)
+        receipt = receipt_document(taken.receipt, ask.caller.actor.role)
+        content = msgspec.json.encode(TakenDocument(taken.order_id, taken.again, receipt))
+        return Response(content, 200 if taken.again else 201, {"Content-Type": JSON})
+
+    async def _take_in(self, ask: Ask, grant: Grant) -> order_intake.Taken:
+        ledger, operation, actor = self._service.ledger, ask.operation, ask.caller.actor
+        quick = ledger.engine.is_local and len(ask.body) <= SMALL_BYTES and operation.quick(ask)
+        try:
+            made = self._made(ask, grant) if quick else await asyncio.to_thread(self._made, ask, grant)
+        except Unpermitted as unpermitted:
+            await self._door.refuse(ask.caller, operation.id, operation.about(ask), unpermitted.code)
+        if quick:
+            return await order_intake.atake_in(ledger, made.command, actor, key=made.key)
+        return await asyncio.to_thread(order_intake.take_in, ledger, made.command, actor, key=made.key)
+
+    def _made(self, ask: Ask, grant: Grant) -> Intake:
+        self._door.check(ask, grant)
+        if ask.operation.intake is None:
+            raise TypeError(f"{ask.operation.id} takes no order in")
+        return ask.operation.intake(ask)
+
     async def batch(self, operation: Operation, request: Request) -> Response:
         """Carry out many commands, one a line; answer a receipt or a problem a line, in the same order."""
         note(request, operation)
@@ -223,7 +261,7 @@ class Commanding:
             raise Unpermitted("forbidden")
         about = About.of(command)
         self._door.permit(caller, grant, about)
-        check_sender(command, caller.actor, self._service.ledger.now())
+        order_intake.check_sender(command, caller.actor, self._service.ledger.now())
         if caller.actor.role in STAFF and about.is_personal:
             # To acknowledge is about nobody's data; everything about a person or an order needs it done before.
             check_employee(self._service.ledger, caller.actor.id, self._service.ledger.now())

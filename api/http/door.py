@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from api.command_json import parse_object
+from api.http.asgi import headers
 from api.http.ask import Ask
 from api.http.errors import Reason, Unauthenticated
 from api.http.exchange import exchange_of, place_of
@@ -73,13 +74,14 @@ class Door:
         note(request, operation)
         try:
             return await self._answer(operation, request)
-        except ClientDisconnect:
-            return Response(status_code=400)
         except Exception as error:
             return self.problem(request, error)
 
     def problem(self, request: Request, error: Exception) -> Response:
         """Return the answer to an error; of one that is not ours only the class is kept, in the log."""
+        if isinstance(error, ClientDisconnect):
+            # Nobody reads it.
+            return Response(status_code=400)
         found = answered(error)
         if (exchange := exchange_of(request.scope)) is not None:
             exchange.problem = found.members["code"]
@@ -89,13 +91,8 @@ class Door:
 
     async def _answer(self, operation: Operation, request: Request) -> Response:
         service = self._service
-        caller = await self.enter(request, operation)
-        # Before the body is taken: who may not do this at all sends nothing for nothing.
-        grant = service.permissions.of(operation.id, caller.actor.role)
-        if grant is Grant.NONE:
-            await self.refuse(caller, operation.id, About(), "forbidden")
-        body = await _body(operation, request, service.settings.limits.order_bytes)
-        ask = self._ask(operation, request, caller, body)
+        ask, grant = await self.ask(operation, request)
+        caller = ask.caller
         await self._caught_up(ask)
         try:
             served = await asyncio.to_thread(self._work, ask, grant)
@@ -113,7 +110,7 @@ class Door:
 
     async def enter(self, request: Request, operation: Operation) -> Caller:
         """Return who asks. Raises Unauthenticated, and Problem when they ask too often."""
-        credentials = request.headers.getlist("authorization")
+        credentials = headers(request.scope, b"authorization")
         if len(credentials) > 1:
             # A proxy in front may have looked at the other one.
             raise Unauthenticated(Reason.SEVERAL)
@@ -142,10 +139,28 @@ class Door:
         subjects = () if about.subject_id is None else (about.subject_id,)
         await self._service.access.arefused(caller.actor, Word(operation), subjects, Word(code))
 
+    async def ask(self, operation: Operation, request: Request) -> tuple[Ask, Grant]:
+        """Return what is asked, read and checked, and what the caller may do of it. Raises Problem, Invalid."""
+        service = self._service
+        caller = await self.enter(request, operation)
+        # Before the body is taken: who may not do this at all sends nothing for nothing.
+        grant = service.permissions.of(operation.id, caller.actor.role)
+        if grant is Grant.NONE:
+            await self.refuse(caller, operation.id, About(), "forbidden")
+        body = await _body(operation, request, service.settings.limits.order_bytes)
+        return self._ask(operation, request, caller, body), grant
+
+    def check(self, ask: Ask, grant: Grant) -> None:
+        """Raise Unpermitted, or why an employee may not, unless this caller may do this."""
+        about = ask.operation.about(ask)
+        self.permit(ask.caller, grant, about)
+        if ask.by_staff and (ask.operation.shows is not Shows.NOTHING or about.is_personal):
+            check_employee(ask.ledger, ask.caller.actor.id, ask.ledger.now())
+
     def _ask(self, operation: Operation, request: Request, caller: Caller, body: Any) -> Ask:
         parameters = read_parameters(operation, request)
-        headers = read_headers(request)
-        purpose, case = _stated(headers)
+        stated = read_headers(request)
+        purpose, case = _stated(stated)
         if operation.shows is Shows.PERSONAL and caller.actor.role in STAFF and (purpose is None or case is None):
             raise Problem("purpose-needed")
         return Ask(
@@ -154,7 +169,7 @@ class Door:
             caller=caller,
             path={name: IN_PATH.get(name, identifier)(text, name) for name, text in request.path_params.items()},
             parameters=parameters,
-            headers=headers,
+            headers=stated,
             body=body,
             purpose=purpose,
             case_reference=case,
@@ -169,7 +184,7 @@ class Door:
         if needed := ask.needs_position:
             if needed > await asyncio.to_thread(ledger.size):
                 raise Invalid("position", "is beyond the end of the log")
-            if not await reached(projections.position, needed, CATCH_UP_S):
+            if not await reached(projections.position, needed, CATCH_UP_S, hurry=projections.hurry):
                 raise Problem("not-caught-up", retry_after_s=1)
         if wait_s := ask.get("wait_s"):
             await reached(ledger.size, (ask.get("from") or 0) + 1, wait_s)
@@ -177,9 +192,7 @@ class Door:
     def _work(self, ask: Ask, grant: Grant) -> Served:
         """Do what is asked, in a thread of its own: may they, what is the answer, what will the access log say."""
         service, operation = self._service, ask.operation
-        self.permit(ask.caller, grant, operation.about(ask))
-        if ask.by_staff and (operation.shows is not Shows.NOTHING or operation.about(ask).is_personal):
-            check_employee(service.ledger, ask.caller.actor.id, service.ledger.now())
+        self.check(ask, grant)
         known = service.projections.position()
         if operation.paged and ask.as_of is None:
             # Every page is of one state, whatever is recorded while somebody reads on.
@@ -274,7 +287,8 @@ def read_parameters(operation: Operation, request: Request) -> Mapping[str, Any]
     """Return the parameters of the address, read. Raises Invalid, also for one that is not known."""
     known = {one.name: one for one in operation.parameters}
     found: dict[str, Any] = {}
-    for name, text in request.query_params.multi_items():
+    stated = request.query_params.multi_items() if request.scope["query_string"] else ()
+    for name, text in stated:
         parameter = known.get(name)
         if parameter is None:
             raise Invalid("query", "holds a parameter that this operation does not take")
@@ -294,10 +308,11 @@ def read_parameters(operation: Operation, request: Request) -> Mapping[str, Any]
 def read_headers(request: Request) -> Mapping[str, str]:
     """Return the headers by their names in lower case. Raises Invalid for one of ours that is given twice."""
     found: dict[str, str] = {}
-    for name, value in request.headers.items():
+    for raw_name, value in request.scope["headers"]:
+        name = raw_name.decode("latin-1")
         if name in _ONCE and name in found:
             raise Invalid(name, "is given twice")
-        found[name] = value
+        found[name] = value.decode("latin-1")
     return found
 
 

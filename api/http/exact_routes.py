@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match
-from starlette.types import Receive, Scope, Send
+
+from api.http.asgi import App, Receive, Scope, Send
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -18,24 +18,31 @@ def with_head(endpoints: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
     return {"HEAD": endpoints["GET"], **endpoints} if "GET" in endpoints else dict(endpoints)
 
 
-class ExactRoutes(BaseRoute):
-    """Answers what is asked for by exactly this path: to each its endpoints by method."""
+class ExactRoutes:
+    """Answers what is asked for by exactly this path, to each its endpoints by method; `app` answers all else.
 
-    def __init__(self, endpoints: Mapping[str, Mapping[str, Endpoint]]) -> None:
+    `refuse` answers where only the method differs, given a 405 that says which ones there are.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        endpoints: Mapping[str, Mapping[str, Endpoint]],
+        refuse: Callable[[Request, HTTPException], Awaitable[Response]],
+    ) -> None:
+        self._app = app
         self._endpoints = {path: with_head(found) for path, found in endpoints.items()}
+        self._refuse = refuse
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Say whether this is one of them; where only the method differs, in part."""
-        found = self._endpoints.get(scope["path"]) if scope["type"] == "http" else None
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        found = self._endpoints.get(scope["path"])
         if found is None:
-            return Match.NONE, {}
-        return (Match.FULL if scope["method"] in found else Match.PARTIAL), {}
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer the request."""
-        found = self._endpoints[scope["path"]]
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
         endpoint = found.get(scope["method"])
         if endpoint is None:
-            raise HTTPException(405, headers={"Allow": ", ".join(sorted(found))})
-        response = await endpoint(Request(scope, receive, send))
+            response = await self._refuse(request, HTTPException(405, headers={"Allow": ", ".join(sorted(found))}))
+        else:
+            response = await endpoint(request)
         await response(scope, receive, send)

@@ -25,6 +25,8 @@ WAIT_S: Final = 5.0
 
 # How long one request may be at work once it has arrived. Longer streams are exempt.
 DEADLINE_S: Final = 30.0
+# How often in that time somebody looks who is late.
+_LOOKS: Final = 30
 
 
 class Interrupted(LedgerError):
@@ -190,28 +192,53 @@ def _again(pieces: deque[Message], receive: Receive) -> Receive:
     return replayed
 
 
+class _Work:
+    """A request at work: the task that it is, and when it has to be done."""
+
+    __slots__ = ("cancelled_before", "ends", "late", "task")
+
+    def __init__(self, task: asyncio.Task[object], ends: float) -> None:
+        self.task = task
+        self.ends = ends
+        self.late = False
+        self.cancelled_before = task.cancelling()
+
+    def end(self) -> None:
+        """Cancel it for being late."""
+        self.late = True
+        self.task.cancel()
+
+    def take_back(self) -> bool:
+        """Take that cancelling back, once; return whether there was one, and nobody else cancelled it."""
+        late, self.late = self.late, False
+        return late and self.task.uncancel() <= self.cancelled_before
+
+
 class Deadline:
     """Ends a request that is at work for too long: 503 while nothing was answered, else the connection is cut.
 
-    `seconds` says how long a request has; None for a stream, whose pace the connection watches. Whether a command was
-    recorded is open then: the problem says how to ask.
+    Longer streams, at the paths `exempt`, are not ended: the connection watches their pace. Whether a command was
+    recorded is open then: the problem says how to ask. One timer looks after all of them, a few times in `seconds`.
     """
 
-    def __init__(self, app: App, seconds: Callable[[Scope], float | None] = lambda scope: DEADLINE_S) -> None:
+    def __init__(self, app: App, *, seconds: float = DEADLINE_S, exempt: Collection[str] = ()) -> None:
         self._app = app
         self._seconds = seconds
+        self._exempt = frozenset(exempt)
+        # In the order in which they end: all have the same time.
+        self._at_work: dict[_Work, None] = {}
+        self._watching: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        seconds = self._seconds(scope) if scope["type"] == "http" else None
-        if seconds is None:
+        if scope["type"] != "http" or scope["path"] in self._exempt:
             await self._app(scope, receive, send)
             return
-        gate = _Gate(scope, send)
+        gate, work = _Gate(scope, send), self._begin()
         try:
-            async with asyncio.timeout(seconds) as timer:
-                await self._app(scope, receive, gate.send)
-        except TimeoutError:
-            if not timer.expired():
+            await self._app(scope, receive, gate.send)
+        except asyncio.CancelledError:
+            del self._at_work[work]
+            if not work.take_back():
                 raise
             await gate.refuse(
                 503,
@@ -220,3 +247,31 @@ class Deadline:
                 "It took too long. A command may be recorded or not: ask again with the same Idempotency-Key.",
                 retry_after_s=1,
             )
+        finally:
+            self._at_work.pop(work, None)
+            # Where the application made something else of it.
+            work.take_back()
+
+    def _begin(self) -> _Work:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        work = _Work(task, loop.time() + self._seconds)
+        self._at_work[work] = None
+        if self._watching is not loop:
+            self._look_later(loop)
+        return work
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._watching = loop
+        loop.call_later(self._seconds / _LOOKS, self._look)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        for work in self._at_work:
+            if work.ends > loop.time():
+                break
+            if not work.late:
+                work.end()
+        self._watching = None
+        if self._at_work:
+            self._look_later(loop)

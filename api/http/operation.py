@@ -17,6 +17,7 @@ import msgspec
 from api.http.owners import About
 from api.http.parameters import Parameter
 from ledger.command import Command
+from ledger.commands import RecordOrder
 from ledger.vocabulary import SubjectId, Word
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ class Shows(StrEnum):
 
 
 class Kind(StrEnum):
-    """Who answers an operation: a route, or what records one command, or many."""
+    """Who answers: a route, or what records one command, the order that a route makes, or many commands."""
 
     QUERY = "query"
     COMMAND = "command"
+    INTAKE = "intake"
     BATCH = "batch"
 
 
@@ -63,6 +65,13 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = JSON
     headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     status: int = 200
+
+
+class Intake(msgspec.Struct, frozen=True):
+    """An order that is to be recorded, once for each `key`."""
+
+    command: RecordOrder
+    key: str | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,8 @@ class Operation:
     shows: Shows
     kind: Kind = Kind.QUERY
     answer: Callable[[Ask], Reply] | None = None  # of a query
+    intake: Callable[[Ask], Intake] | None = None  # of an intake
+    quick: Callable[[Ask], bool] = lambda ask: False  # whether `intake` is done in a fraction of a millisecond
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     result: Any = Any  # the type of the body, of one item where `paged`
@@ -111,6 +122,7 @@ class Operation:
 OPERATIONS: Final[dict[str, Operation]] = {}
 
 F = TypeVar("F", bound=Callable[..., Reply])
+M = TypeVar("M", bound=Callable[..., Intake])
 
 
 def query(
@@ -133,7 +145,7 @@ def query(
         add(
             Operation(
                 id=id, method=method, path=f"/v1{path}", capability=function.__module__.rsplit(".", 1)[1],
-                summary=" ".join((function.__doc__ or "").split("\n\n")[0].split()), answer=function, shows=shows,
+                summary=_summary(function), answer=function, shows=shows,
                 parameters=parameters, body=body, result=result, paged=paged, media_types=media_types,
                 headers=headers, about=about,
             )
@@ -141,6 +153,36 @@ def query(
         return function
 
     return declare
+
+
+def intake(
+    id: str,
+    path: str,
+    *,
+    result: Any,
+    parameters: tuple[Parameter, ...],
+    media_types: tuple[str, ...],
+    quick: Callable[[Ask], bool],
+    about: Callable[[Ask], About],
+) -> Callable[[M], M]:
+    """Declare the function below as an operation that makes an order of a file, of as many bytes as one may have."""
+
+    def declare(function: M) -> M:
+        add(
+            Operation(
+                id=id, method="POST", path=f"/v1{path}", capability=function.__module__.rsplit(".", 1)[1],
+                summary=_summary(function), kind=Kind.INTAKE, intake=function, quick=quick, shows=Shows.NOTHING,
+                parameters=parameters, body=Body(media_types=media_types, max_bytes=0), result=result,
+                headers=("Idempotency-Key", "File-Name"), about=about,
+            )
+        )  # fmt: skip
+        return function
+
+    return declare
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    return " ".join((function.__doc__ or "").split("\n\n")[0].split())
 
 
 def add(operation: Operation) -> None:

@@ -35,6 +35,9 @@ FRAME_RATIO: Final = 8
 # Requests that wait behind one on the same connection.
 MAX_PIPELINED: Final = 16
 
+# What is held of an answer until the end of a turn of the event loop.
+MAX_HELD_BYTES: Final = 64 * 1024
+
 # Descriptors that are kept free for databases, key files and their like.
 RESERVED_FILES: Final = 128
 
@@ -54,7 +57,7 @@ class _Transport:
 
     def __init__(self, protocol: DeadlineProtocol) -> None:
         self._protocol = protocol
-        self.write = protocol.transport.write
+        self.write = protocol.hold
         self.is_closing = protocol.transport.is_closing
 
     def close(self) -> None:
@@ -99,6 +102,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._window_bytes = 0
         self._was_slow = False
         self._unwritten = 0
+        self._held: list[bytes] = []
+        self._held_bytes = 0
 
     # --- the connection ------------------------------------------------------------------------------------------
 
@@ -117,6 +122,10 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._write_timer.cancel()
         _quiet.get(self.server_state, {}).pop(self, None)
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        # Whoever has nothing more to send still reads what they asked for; after this the transport is closing.
+        self._flush()
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -263,6 +272,22 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
+    # --- writing ---------------------------------------------------------------------------------------------------
+
+    def hold(self, data: bytes) -> None:
+        """Write with all else of this turn of the event loop: head and body go out with one call to the system."""
+        if not self._held:
+            self.loop.call_soon(self._flush)
+        self._held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > MAX_HELD_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        held, self._held, self._held_bytes = self._held, [], 0
+        if held and not self.transport.is_closing():
+            self.transport.write(b"".join(held))
+
     # --- the end ---------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
@@ -270,6 +295,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self.transport.is_closing() or self._lingering:
             return
         self._stop_timer()
+        self._flush()
         if self._in_body:
             self._deaf = self._lingering = True
             if self.transport.can_write_eof():
@@ -281,6 +307,7 @@ class DeadlineProtocol(HttpToolsProtocol):
             self._close()
 
     def _close(self) -> None:
+        self._flush()
         self.transport.close()
         if self.transport.get_write_buffer_size():
             self._watch_writing()
@@ -298,6 +325,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     def _cut(self, reason: str) -> None:
         self.cut[reason] += 1
         self._stop_timer()
+        self._flush()
         self.transport.close()
 
     def _refuse_head(self) -> None:
@@ -322,7 +350,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         lines = [STATUS_LINE[status]]
         for name, value in [*self.server_state.default_headers, *headers, (b"connection", b"close")]:
             lines += [name, b": ", value, b"\r\n"]
-        self.transport.write(b"".join([*lines, b"\r\n", body]))
+        self.hold(b"".join([*lines, b"\r\n", body]))
         # Whatever is still sent counts as a body that nobody wants, so that this answer can be read.
         self._in_body = True
         self.finish()

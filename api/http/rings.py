@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from fastapi import FastAPI
-
-from api.http.asgi import Scope
+from api.http.asgi import App, Scope
 from api.http.exchange import Exchanges
-from api.http.limits import DEADLINE_S, BodyLimit, Concurrency, Deadline
+from api.http.limits import BodyLimit, Concurrency, Deadline
 from api.http.logs import log_request
 from api.http.operation import OPERATIONS
 from api.http.rates import AddressRate, Rate, RateLimits
@@ -25,20 +23,20 @@ STREAMS: Final = ("/v1/batch",)
 _BY_ADDRESS: Final = {"address": Rate(per_second=4_000, burst=8_000)}
 
 
-def add_rings(app: FastAPI, service: Service) -> None:
-    """Put the rings around the application; the last one added is the outermost."""
+def rings(app: App, service: Service) -> App:
+    """Return the application with the rings around it."""
     settings = service.settings
     # The clock of a request starts once its body is here: how slowly that may come is the connection's business.
-    app.add_middleware(Deadline, seconds=lambda scope: None if scope["path"] in STREAMS else DEADLINE_S)
-    app.add_middleware(Concurrency, exempt=EXEMPT)
-    app.add_middleware(BodyLimit, maximum=_most(service))
-    app.add_middleware(AddressRate, rates=RateLimits(_BY_ADDRESS), kind="address", exempt=EXEMPT)
+    app = Deadline(app, exempt=STREAMS)
+    app = Concurrency(app, exempt=EXEMPT)
+    app = BodyLimit(app, maximum=_most(service))
+    app = AddressRate(app, rates=RateLimits(_BY_ADDRESS), kind="address", exempt=EXEMPT)
     if settings.allowed_origins:
-        app.add_middleware(Cors, origins=settings.allowed_origins)
+        app = Cors(app, origins=settings.allowed_origins)
     if service.traces is not None:
-        app.add_middleware(TracedRequests, traces=service.traces)
-    app.add_middleware(Exchanges, observers=[log_request, service.metrics.request])
-    app.add_middleware(SecurityHeaders)
+        app = TracedRequests(app, traces=service.traces)
+    app = Exchanges(app, observers=[log_request, service.metrics.request])
+    return SecurityHeaders(app)
 
 
 def _most(service: Service) -> Callable[[Scope], int]:

@@ -11,10 +11,16 @@ _FIRST_PAUSE_S: Final = 0.005
 _LONGEST_PAUSE_S: Final = 0.2
 
 
-async def reached(count: Callable[[], int], least: int, timeout_s: float) -> bool:
-    """Wait until `count()` is at least that; return whether it is. Raises what `count` raises; it may block shortly."""
+async def reached(
+    count: Callable[[], int], least: int, timeout_s: float, *, hurry: Callable[[], None] = lambda: None
+) -> bool:
+    """Wait until `count()` is at least that; return whether it is. Raises what `count` raises; it may block shortly.
+
+    `hurry` is called where it is not there at once.
+    """
     deadline, pause_s = monotonic() + timeout_s, _FIRST_PAUSE_S
     while await asyncio.to_thread(count) < least:
+        hurry()
         left_s = deadline - monotonic()
         if left_s <= 0:
             return False

@@ -93,7 +93,7 @@ class StandIn:
 def built(off: set[str]) -> App:
     app: App = StandIn(None if "rates" in off else RateLimits(RATES))
     if "deadline" not in off:
-        app = Deadline(app, lambda scope: 3.0)
+        app = Deadline(app, seconds=3.0)
     if "concurrency" not in off:
         app = Concurrency(app, in_flight=64, waiting=128, wait_s=2.0)
     if "body" not in off:

@@ -272,6 +272,22 @@ def test_many_requests_on_one_connection_and_some_sent_ahead(child: Child) -> No
     assert answer.count(b'"bytes": 3') == 10
 
 
+def test_whoever_has_nothing_more_to_send_still_reads_the_answer(child: Child) -> None:
+    for _ in range(20):
+        with child.raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") as connection:
+            connection.shutdown(socket.SHUT_WR)
+            assert received(connection).startswith(b"HTTP/1.1 200 ")
+
+
+def test_head_and_body_of_an_answer_come_in_one_piece(child: Child) -> None:
+    with child.raw() as connection:
+        for _ in range(20):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            head, _, body = connection.recv(65_536).partition(b"\r\n\r\n")
+            length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
+            assert len(body) == int(length.split(b":")[1])
+
+
 def test_a_wrong_request_behind_a_right_one_takes_no_answer_away(child: Child) -> None:
     with child.raw(b"GET /slow?0.3 HTTP/1.1\r\nHost: a\r\n\r\n") as connection:
         time.sleep(0.1)

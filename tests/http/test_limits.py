@@ -239,11 +239,47 @@ def test_a_request_at_work_for_too_long_is_ended_unless_it_may_take_its_time() -
     async def work() -> None:
         await asyncio.sleep(0.1)
 
-    limited = Deadline(Counting(work), lambda scope: None if scope["path"] == "/stream" else 0.02)
+    limited = Deadline(Counting(work), seconds=0.02, exempt=("/stream",))
     ended = asyncio.run(ask(limited, a_scope("/command", "GET")))
     assert (ended[0], code_of(ended)) == (503, "timed-out")
     assert "Idempotency-Key" in json.loads(ended[2])["detail"]
     assert asyncio.run(ask(limited, a_scope("/stream", "GET")))[0] == 200
+
+
+def test_whoever_cancels_a_request_for_another_reason_is_not_taken_for_the_deadline() -> None:
+    async def run() -> None:
+        begun = asyncio.Event()
+
+        async def work() -> None:
+            begun.set()
+            await asyncio.sleep(30)
+
+        limited = Deadline(Counting(work), seconds=10)
+        task = asyncio.create_task(ask(limited, a_scope(method="GET")))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        # Nobody is looked after any more, and nothing of it is kept.
+        assert not limited._at_work
+
+    asyncio.run(run())
+
+
+def test_each_request_has_its_own_time() -> None:
+    async def run() -> None:
+        async def work() -> None:
+            await asyncio.sleep(0.12)
+
+        limited = Deadline(Counting(work), seconds=0.2)
+        statuses = await asyncio.gather(ask(limited, a_scope(method="GET")), later(0.15, limited), later(0.3, limited))
+        assert [status for status, *_ in statuses] == [200, 200, 200]
+
+    async def later(seconds: float, limited: Deadline) -> Any:
+        await asyncio.sleep(seconds)
+        return await ask(limited, a_scope(method="GET"))
+
+    asyncio.run(run())
 
 
 def test_a_timeout_of_the_application_itself_is_not_taken_for_the_deadline() -> None:

@@ -93,6 +93,11 @@ def test_the_line_of_a_request(logged: io.StringIO) -> None:
     }
 
 
+def test_a_log_that_cannot_be_written_stops_nothing(logged: io.StringIO) -> None:
+    logged.close()
+    log_request(an_exchange(operation="broken", status=500, error="ValueError in x (y.py:1)"))
+
+
 def test_no_text_of_an_exception_and_no_message_of_others_is_logged(logged: io.StringIO) -> None:
     try:
         raise ValueError(CANARY)

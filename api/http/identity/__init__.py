@@ -68,28 +68,30 @@ class Identity:
         Raises Unauthenticated, KeysUnavailable, StorageError. A request must not have several such headers.
         """
         text = _bearer(authorization)
-        if (keys := self._due(text)) is not None:
+        digest = _digest(text)
+        if (keys := self._due(text, digest)) is not None:
             keys.refresh()
-        return self._caller(text)
+        return self._caller(text, digest)
 
     async def acaller(self, authorization: str | None) -> Caller:
         """The same on an event loop, which goes on meanwhile."""
         text = _bearer(authorization)
-        if (keys := self._due(text)) is not None:
+        digest = _digest(text)
+        if (keys := self._due(text, digest)) is not None:
             # In one thread, however many wait: the event loop's own are for others.
             await asyncio.get_running_loop().run_in_executor(self._fetcher, keys.refresh)
-        return self._caller(text)
+        return self._caller(text, digest)
 
     @property
     def failures(self) -> dict[str, str]:
         """Why the keys of an issuer could not be fetched when last tried, by the issuer: for the operator's eyes."""
         return {name: why for name, issuer in self._issuers.items() if (why := issuer.keys.failure) is not None}
 
-    def _due(self, text: str) -> Keys | None:
+    def _due(self, text: str, digest: bytes) -> Keys | None:
         """Return the keys that are to be fetched before this credential is looked at."""
         if is_api_key(text):
             return None
-        seen = self._seen.get(_digest(text))
+        seen = self._seen.get(digest)
         if seen is None:
             token = parse_token(text)
             keys, key_id, algorithm = self._issuer(token).keys, token.key_id, token.algorithm
@@ -97,11 +99,11 @@ class Identity:
             keys, key_id, algorithm = seen.issuer.keys, seen.key_id, seen.algorithm
         return keys if keys.is_due(key_id, algorithm) else None
 
-    def _caller(self, text: str) -> Caller:
+    def _caller(self, text: str, digest: bytes) -> Caller:
         moment = self._clock()
         if is_api_key(text):
             return self._api_keys.caller(text, moment)
-        at, digest = moment.timestamp(), _digest(text)
+        at = moment.timestamp()
         seen = self._seen.get(digest)
         if seen is not None and seen.holds(at):
             return seen.caller

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-import msgspec
-
 from api.http.ask import Ask
-from api.http.commanding import ReceiptDocument, receipt_document
+from api.http.commanding import TakenDocument
 from api.http.door import media_type_of
-from api.http.operation import BYTES, Body, Reply, Shows, query
+from api.http.operation import BYTES, Intake, Reply, Shows, intake, query
 from api.http.owners import About, order_of
 from api.http.parameters import AS_OF, MIN_POSITION, PAGE, Parameter, id_parameter, moment, one_of, word_parameter
 from api.order_file import MAIL, file_name, mail_facts, mail_key, media_type
-from api.order_intake import NOT_CHECKED, check_sender, take_in
+from api.order_intake import NOT_CHECKED, check_sender
 from ledger.commands import RecordOrder, UseOrder
 from ledger.errors import Invalid, OrderUnknown
 from ledger.vocabulary import (
@@ -47,47 +45,37 @@ _AUTHENTICATION: Final = word_parameter("authentication", "How the sender was ch
 _USE: Final = word_parameter("use", "What the record is used for, as the terms name it. Staff have to say it.")
 
 
-class Taken(msgspec.Struct, frozen=True):
-    """An order that is recorded: now, or (`again`) before, with the receipt of that time."""
-
-    order_id: OrderId
-    again: bool
-    receipt: ReceiptDocument
-
-
 def _about(ask: Ask) -> About:
     return About(client_id=ask.get("client_id"), subject_id=ask.get("subject_id"))
 
 
-@query(
-    "upload-order", "/orders", method="POST", shows=Shows.NOTHING, result=Taken,
+@intake(
+    "upload-order", "/orders", result=TakenDocument,
     parameters=(
         *_WHO, _CHANNEL,
         _TERMS, _RECEIVED, _AUTHENTICATION, id_parameter("order_id", "The order's id (default: a fresh one)."),
     ),
-    body=Body(media_types=("*/*",), max_bytes=0),
-    headers=("Idempotency-Key", "File-Name"), about=_about,
+    media_types=("*/*",), quick=lambda ask: ask.get("channel") is not OrderChannel.EMAIL, about=_about,
 )  # fmt: skip
-def upload_order(ask: Ask) -> Reply:
+def upload_order(ask: Ask) -> Intake:
     """Record an order as the exact bytes of a file. Its name goes into the header File-Name, percent-encoded UTF-8."""
     stated = media_type_of(ask.headers)
     name = _file_name(ask)
     generic = stated in ("", BYTES, "application/x-www-form-urlencoded")
     kind = media_type(ask.body, name or "") if generic else MediaType(check_media_type(stated, "Content-Type"))
-    return _record(ask, kind, ask.get("channel") or OrderChannel.SOFTWARE, name)
+    return _order(ask, kind, ask.get("channel") or OrderChannel.SOFTWARE, name)
 
 
-@query(
-    "upload-mail-order", "/orders/email", method="POST", shows=Shows.NOTHING, result=Taken,
-    parameters=(*_WHO, _TERMS, _RECEIVED, _AUTHENTICATION), body=Body(media_types=(MAIL,), max_bytes=0),
-    headers=("Idempotency-Key", "File-Name"), about=_about,
+@intake(
+    "upload-mail-order", "/orders/email", result=TakenDocument,
+    parameters=(*_WHO, _TERMS, _RECEIVED, _AUTHENTICATION), media_types=(MAIL,), quick=lambda ask: False, about=_about,
 )  # fmt: skip
-def upload_mail(ask: Ask) -> Reply:
+def upload_mail(ask: Ask) -> Intake:
     """Record an order that came as an e-mail: the raw message. The same Message-ID again is the same order."""
-    return _record(ask, MAIL, OrderChannel.EMAIL, _file_name(ask))
+    return _order(ask, MAIL, OrderChannel.EMAIL, _file_name(ask))
 
 
-def _record(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) -> Reply:
+def _order(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) -> Intake:
     if not ask.body:
         raise Invalid("content", "is empty: an order has at least one byte")
     key, claimed_at = ask.idempotency_key, None
@@ -108,9 +96,7 @@ def _record(ask: Ask, kind: MediaType, channel: OrderChannel, name: str | None) 
         file_name=name,
     )
     check_sender(command, ask.caller.actor, ask.ledger.now())
-    taken = take_in(ask.ledger, command, ask.caller.actor, key=key)
-    body = Taken(taken.order_id, taken.again, receipt_document(taken.receipt, ask.caller.actor.role))
-    return Reply(body=body, status=200 if taken.again else 201)
+    return Intake(command, key)
 
 
 def _file_name(ask: Ask) -> str | None:
