@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from tempfile import TemporaryDirectory
 from typing import Annotated, Final
 
 import typer
@@ -54,11 +56,22 @@ def serve(
         open_access_log(settings, records=ledger, watch=False).close()
     if data is not None:
         os.environ["PROOFTRAIL_DATA"] = str(data)
-    uvicorn.run(
-        "api.http.main:app", factory=True, host=host, port=port, workers=workers, http=DeadlineProtocol, ws="none",
-        lifespan="on", access_log=False, log_config=None, server_header=False, date_header=True,
-        timeout_graceful_shutdown=GRACE_S, proxy_headers=True,
-    )  # fmt: skip
+    with _counting_together() if workers > 1 else nullcontext():
+        uvicorn.run(
+            "api.http.main:app", factory=True, host=host, port=port, workers=workers, http=DeadlineProtocol, ws="none",
+            lifespan="on", access_log=False, log_config=None, server_header=False, date_header=True,
+            timeout_graceful_shutdown=GRACE_S, proxy_headers=True,
+        )  # fmt: skip
+
+
+@contextmanager
+def _counting_together() -> Iterator[None]:
+    """Let workers that are started meanwhile count their metrics in one place, so that each answers for all."""
+    with TemporaryDirectory(prefix="prooftrail-metrics-") as directory:
+        from api.http.metrics import WORKERS_DIRECTORY
+
+        os.environ[WORKERS_DIRECTORY] = directory
+        yield
 
 
 def _raise_file_limit() -> None:

@@ -5,11 +5,13 @@
     Exchanges(app, [metrics.request])
     media_type, body = metrics.render()
 
-One worker knows itself only: what several of them have to say is in docs/http-limits.md.
+Several workers count in files of a directory that WORKERS_DIRECTORY names in their environment before they start: any
+of them then answers for all. What is read at a scrape (queue, entries, lags) is of the one that answers.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import nan
@@ -17,17 +19,20 @@ from typing import Final, Literal
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client import generate_latest as render_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from api.http.exchange import Exchange
-from api.http.protocol import DeadlineProtocol
 from ledger import Ledger
 from ledger.errors import LedgerError
 from ledger.observer import Observer, Step
 
 LedgerName = Literal["records", "access"]
 Steps = Callable[[str], AbstractContextManager[object]]
+
+# As prometheus_client has it, which looks when it is imported.
+WORKERS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 
 # Whatever is in no vocabulary, so that no label can be made up from outside.
 OTHER: Final = "other"
@@ -76,6 +81,12 @@ class Metrics:
             buckets=_APPENDS,
             registry=self.registry,
         )
+        self._cut = Counter(
+            "prooftrail_connections_cut",
+            "Connections that were cut off, by reason.",
+            ("reason",),
+            registry=self.registry,
+        )
         # To find a label again costs more than to count.
         self._found: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._now = _Now()
@@ -120,9 +131,18 @@ class Metrics:
         """Count one refusal."""
         self._refusals.labels(name, self.code(code)).inc()
 
+    def connection_cut(self, reason: str) -> None:
+        """Count a connection that was cut off: an observer of DeadlineProtocol."""
+        self._cut.labels(reason).inc()
+
     def render(self) -> tuple[str, bytes]:
         """Return (media type, body) of a scrape. Reads the ledgers: not to be called in an event loop."""
-        return CONTENT_TYPE_LATEST, render_latest(self.registry)
+        registry = self.registry
+        if directory := os.environ.get(WORKERS_DIRECTORY):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry, directory)  # type: ignore[no-untyped-call]
+            registry.register(self._now)
+        return CONTENT_TYPE_LATEST, render_latest(registry)
 
 
 class _LedgerObserver(Observer):
@@ -161,12 +181,6 @@ class _Now(Collector):
             yield family
         for name, (help, now) in self.gauges.items():
             yield GaugeMetricFamily(name, help, value=_number(now))
-        cut = CounterMetricFamily(
-            "prooftrail_connections_cut", "Connections that were cut off, by reason.", labels=("reason",)
-        )
-        for reason, count in sorted(DeadlineProtocol.cut.items()):
-            cut.add_metric((reason,), count)
-        yield cut
 
 
 def _index_lag(ledger: Ledger) -> float:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections import Counter
+from collections.abc import Callable
 from typing import Any, ClassVar, Final
 from weakref import WeakKeyDictionary
 
@@ -79,8 +79,8 @@ class DeadlineProtocol(HttpToolsProtocol):
     MAX_CONNECTIONS: ClassVar[int] = 8_192
     """Fewer where the process may open fewer files."""
 
-    cut: ClassVar[Counter[str]] = Counter()
-    """Connections of this process that were cut off, by reason: head, body, reader, crowd, malformed, too-large."""
+    watchers: ClassVar[list[Callable[[str], None]]] = []
+    """Are told of each connection of this process that is cut off: head, body, reader, crowd, malformed, too-large."""
 
     def __init__(
         self,
@@ -262,7 +262,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         left = self.transport.get_write_buffer_size()
         # More may have been written meanwhile; but while it is paused nothing is, so what is there can only shrink.
         if left and left >= self._unwritten:
-            self.cut["reader"] += 1
+            self._tell("reader")
             self.transport.abort()
         elif left:
             self._watch_writing()
@@ -322,8 +322,12 @@ class DeadlineProtocol(HttpToolsProtocol):
         else:
             self.cycle.keep_alive = False
 
+    def _tell(self, reason: str) -> None:
+        for watcher in self.watchers:
+            watcher(reason)
+
     def _cut(self, reason: str) -> None:
-        self.cut[reason] += 1
+        self._tell(reason)
         self._stop_timer()
         self._flush()
         self.transport.close()
@@ -333,7 +337,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, code: str, detail: str, reason: str) -> None:
         """Answer with a problem and close; where an answer has begun, cut it off."""
-        self.cut[reason] += 1
+        self._tell(reason)
         self._stop_timer()
         if not self._is_idle():
             if not self._in_body:

@@ -12,6 +12,7 @@ from api.http.metrics import Metrics
 from api.http.operation import Operation, Shows
 from api.http.permissions import Permissions, read_permissions
 from api.http.problems import PROBLEMS, REFUSALS, Problem
+from api.http.protocol import DeadlineProtocol
 from api.http.rates import Rate, RateLimits
 from api.http.tracing import Traces
 from api.http.verification import Verification
@@ -73,6 +74,7 @@ class Service:
         steps = {} if self.traces is None else {"steps": self.traces.step}
         self.metrics.watch("records", self.ledger, **steps)
         self.metrics.watch("access", self.access.ledger, **steps)
+        DeadlineProtocol.watchers[:] = [self.metrics.connection_cut]
         self.metrics.gauge(
             "projection_lag_entries", "Entries that the projections have not taken in yet.",
             lambda: self.ledger.size() - self.projections.position(),

@@ -19,7 +19,7 @@ import uvicorn
 from api.http.asgi import App, Message, Receive, Scope, Send
 from api.http.exchange import Exchanges, answer_problem, exchange_of
 from api.http.limits import BodyLimit, Concurrency, Deadline
-from api.http.logs import configure_logs, log_request
+from api.http.logs import REQUESTS, configure_logs, log_request
 from api.http.protocol import DeadlineProtocol
 from api.http.rates import Rate, RateLimits
 
@@ -128,6 +128,7 @@ def main() -> None:
         DeadlineProtocol.MAX_CONNECTIONS = arguments.connections
     off = set(arguments.off)
     configure_logs()
+    DeadlineProtocol.watchers.append(lambda reason: REQUESTS.info("cut: %s", reason))
     config = uvicorn.Config(
         built(off),
         host="127.0.0.1",

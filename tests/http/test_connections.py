@@ -272,6 +272,16 @@ def test_many_requests_on_one_connection_and_some_sent_ahead(child: Child) -> No
     assert answer.count(b'"bytes": 3') == 10
 
 
+def test_whoever_watches_is_told_why_a_connection_was_cut_off() -> None:
+    with serving() as watched:
+        with watched.raw(b"NONSENSE\r\n\r\n") as connection:
+            received(connection)
+        with watched.raw(b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 200 + b"\r\n") as connection:
+            received(connection)
+        found = [line["message"] for line in watched.lines() if line["message"].startswith("cut")]
+    assert found == ["cut: malformed", "cut: too-large"]
+
+
 def test_whoever_has_nothing_more_to_send_still_reads_the_answer(child: Child) -> None:
     for _ in range(20):
         with child.raw(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") as connection:

@@ -175,6 +175,15 @@ def test_requests_and_problems_are_counted() -> None:
     assert found["prooftrail_request_seconds_bucket", ("0.01", "show-subject")] == 1
 
 
+def test_connections_that_are_cut_off_are_counted_by_reason() -> None:
+    metrics = some_metrics()
+    for reason in ("head", "reader", "head"):
+        metrics.connection_cut(reason)
+    found = samples(metrics)
+    assert found["prooftrail_connections_cut_total", ("head",)] == 2
+    assert found["prooftrail_connections_cut_total", ("reader",)] == 1
+
+
 def test_labels_cannot_be_made_up_from_outside() -> None:
     metrics = some_metrics()
     for number in range(1_000):
