@@ -153,7 +153,7 @@ class Runner:
     def _gather(self) -> None:
         """Wait for what follows at once: a transaction for each commit would cost as much again as the commit."""
         ends = monotonic() + _GATHER_S
-        size = self._position
+        size = self._ledger.size()
         while not self._hurried.wait(_PAUSE_S) and monotonic() < ends:
             before, size = size, self._ledger.size()
             if size == before or size - self._position > _GATHERED:
