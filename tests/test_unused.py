@@ -44,11 +44,11 @@ def asked_of_the_store(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> list[
     return asked
 
 
-def test_a_fresh_id_is_not_looked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.given(register(), consent("warm"))
-    asked = asked_of_the_store(bench.ledger, monkeypatch)
-    bench.ledger.record(consent(), OFFICER)
-    bench.ledger.record(register("jaan"), OFFICER)
+def test_a_fresh_id_is_not_looked_for(any_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    any_bench.given(register(), consent("warm"))
+    asked = asked_of_the_store(any_bench.ledger, monkeypatch)
+    any_bench.ledger.record(consent(), OFFICER)
+    any_bench.ledger.record(register("jaan"), OFFICER)
     assert asked == []
 
 
@@ -56,36 +56,38 @@ def test_a_fresh_id_is_not_looked_for(bench: Bench, monkeypatch: pytest.MonkeyPa
     ("command", "refusal"), [(register(), SubjectExists), (consent(), ConsentExists)], ids=["subject", "consent"]
 )
 def test_an_id_that_is_taken_is_refused_in_whatever_process_it_was_taken(
-    bench: Bench, command: Command, refusal: type[Exception]
+    any_bench: Bench, command: Command, refusal: type[Exception]
 ) -> None:
-    bench.given(register(), consent())
+    any_bench.given(register(), consent())
     with pytest.raises(refusal):
-        bench.ledger.record(command, OFFICER)
-    with bench.another() as other, pytest.raises(refusal):
+        any_bench.ledger.record(command, OFFICER)
+    with any_bench.another() as other, pytest.raises(refusal):
         other.record(command, OFFICER)
     with pytest.raises(refusal):
-        bench.reopen().record(command, OFFICER)
-    check_ledger(bench.ledger, 2)
+        any_bench.reopen().record(command, OFFICER)
+    check_ledger(any_bench.ledger, 2)
 
 
-def test_an_id_whose_tag_has_other_events_only_is_free(bench: Bench) -> None:
+def test_an_id_whose_tag_has_other_events_only_is_free(any_bench: Bench) -> None:
     # The head of the tag says that there may be something; only the store says that it is of another type.
-    bench.given(register(), consent())
-    bench.ledger.record(WithdrawConsent(consent_id=consent().consent_id, subject_id=MARI, channel=Channel.API), OFFICER)
+    any_bench.given(register(), consent())
+    any_bench.ledger.record(
+        WithdrawConsent(consent_id=consent().consent_id, subject_id=MARI, channel=Channel.API), OFFICER
+    )
     item = QueryItem((RegisterSubject.RECORDS[0].TOPIC,), (query_of(consent().boundary())[1].tags[0],), ever=True)
-    append = bench.ledger.seal(bench.ledger.decide(register("jaan"), OFFICER)[0].facts, (item,), 0)
-    bench.ledger.append(append)
-    check_ledger(bench.ledger, 4)
+    append = any_bench.ledger.seal(any_bench.ledger.decide(register("jaan"), OFFICER)[0].facts, (item,), 0)
+    any_bench.ledger.append(append)
+    check_ledger(any_bench.ledger, 4)
 
 
-def test_of_many_who_take_one_id_at_once_one_has_it(bench: Bench) -> None:
-    bench.given(register())
-    with held(bench.ledger):
+def test_of_many_who_take_one_id_at_once_one_has_it(any_bench: Bench) -> None:
+    any_bench.given(register())
+    with held(any_bench.ledger):
         outcomes: list[object] = []
 
         def take() -> None:
             try:
-                outcomes.append(bench.ledger.record(consent(), OFFICER))
+                outcomes.append(any_bench.ledger.record(consent(), OFFICER))
             except ConsentExists as refusal:
                 outcomes.append(refusal)
 
@@ -93,28 +95,28 @@ def test_of_many_who_take_one_id_at_once_one_has_it(bench: Bench) -> None:
         for thread in threads:
             thread.start()
         # All of them were decided before any of them is recorded.
-        until(lambda: waiting(bench.ledger) == 8)
+        until(lambda: waiting(any_bench.ledger) == 8)
     for thread in threads:
         thread.join(30)
     assert sum(isinstance(outcome, ConsentExists) for outcome in outcomes) == 7
-    check_ledger(bench.ledger, 3)
+    check_ledger(any_bench.ledger, 3)
 
 
-def test_of_two_processes_that_take_one_id_one_has_it(bench: Bench) -> None:
-    bench.given(register())
-    with bench.another() as other:
-        found = in_threads(*(lambda one=one: one.record(consent(), OFFICER) for one in (bench.ledger, other) * 3))
+def test_of_two_processes_that_take_one_id_one_has_it(any_bench: Bench) -> None:
+    any_bench.given(register())
+    with any_bench.another() as other:
+        found = in_threads(*(lambda one=one: one.record(consent(), OFFICER) for one in (any_bench.ledger, other) * 3))
     assert sum(isinstance(outcome, ConsentExists) for outcome in found) == 5
-    check_ledger(bench.ledger, 2)
+    check_ledger(any_bench.ledger, 2)
 
 
-def test_a_condition_reaches_back_to_the_beginning_for_what_was_never_looked_for(bench: Bench) -> None:
-    bench.given(register())
+def test_a_condition_reaches_back_to_the_beginning_for_what_was_never_looked_for(any_bench: Bench) -> None:
+    any_bench.given(register())
     (item,) = query_of(unused(registration(MARI)), trusting=True)
     assert item.ever
-    facts = bench.ledger.decide(register("jaan"), OFFICER)[0].facts
+    facts = any_bench.ledger.decide(register("jaan"), OFFICER)[0].facts
     with pytest.raises(Conflict):
-        bench.ledger.append(bench.ledger.seal(facts, (item,), bench.ledger.size()))
+        any_bench.ledger.append(any_bench.ledger.seal(facts, (item,), any_bench.ledger.size()))
     looked_for = query_of(unused(registration(MARI)))
-    bench.ledger.append(bench.ledger.seal(facts, looked_for, bench.ledger.size()))
-    check_ledger(bench.ledger, 2)
+    any_bench.ledger.append(any_bench.ledger.seal(facts, looked_for, any_bench.ledger.size()))
+    check_ledger(any_bench.ledger, 2)
