@@ -24,11 +24,11 @@ from benchmarks.history import People, collect, decided, registration
 from benchmarks.result import Result, rate
 from benchmarks.rounds import Clock, Spent, alternate, dealt, in_threads
 from ledger import Ledger
+from ledger.append import Append, Committed, Outcome
 from ledger.command import Fact
 from ledger.entry import parse
 from ledger.errors import Conflict
 from ledger.events import SubjectRegistered
-from ledger.sequencer import Append, Committed, Outcome
 from ledger.storage.engine import QueryItem
 from ledger.vocabulary import SubjectId, subject_tag
 

@@ -18,9 +18,9 @@ from benchmarks.history import People, collect, decided, recorded_orders, regist
 from benchmarks.result import Result, rate
 from benchmarks.rounds import alternate, dealt, in_threads
 from ledger import Ledger
+from ledger.append import Append, Committed
 from ledger.entry import Entry
 from ledger.events import ConsentWithdrawn
-from ledger.sequencer import Append, Committed
 from ledger.storage.engine import Condition, QueryItem
 from ledger.vocabulary import SubjectId, Tag, client_tag
 

@@ -22,6 +22,7 @@ from typing import Final
 
 from benchmarks import store
 from ledger import Ledger
+from ledger.append import Committed, Outcome
 from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
 from ledger.commands import (
     CollectData,
@@ -36,7 +37,6 @@ from ledger.commands import (
 )
 from ledger.entry import Entry, parse
 from ledger.events import OrderRecorded, SubjectRegistered, Transaction
-from ledger.sequencer import Committed, Outcome
 from ledger.storage.engine import QueryItem
 from ledger.vocabulary import (
     Channel,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from ledger.append import Append, Committed, Outcome
 from ledger.command import Command, CommandSlice, Fact
 from ledger.entry import parse
 from ledger.errors import Busy, Conflict, IdempotencyMismatch, Refused, refused_again
 from ledger.events import Actor, KeyDestroyed
 from ledger.receipt import Receipt
-from ledger.sequencer import Append, Committed, Outcome
 from ledger.tlog.proof import LogProof
 
 if TYPE_CHECKING:

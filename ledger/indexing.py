@@ -15,10 +15,11 @@ from functools import partial
 from time import monotonic
 from typing import Final
 
+from ledger.append import Append, Deferred
 from ledger.entry import draft, encode_data
 from ledger.errors import Busy, Conflict, LedgerError, Tampered, VerificationError
 from ledger.events import IndexCommitted
-from ledger.sequencer import Append, Deferred, Ticket
+from ledger.queue import Ticket
 from ledger.storage.engine import Condition, Engine, QueryItem, Transaction
 from ledger.storage.tag_store import TagIndexChange, TagIndexReader, TagIndexState
 from ledger.tlog import tag_map

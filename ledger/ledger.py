@@ -21,6 +21,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ledger import canonical, sealing
+from ledger.append import Append, Committed, Outcome
 from ledger.attempt import Attempt
 from ledger.boundaries import Boundaries
 from ledger.canonical import check_text
@@ -49,9 +50,10 @@ from ledger.events import Actor, Event, KeyDestroyed, SigningKeyRetired, Signing
 from ledger.indexing import Indexer
 from ledger.keys import DataKey, KeyScope, KeyStore
 from ledger.observer import Observer
+from ledger.queue import Ticket
 from ledger.receipt import Receipt
 from ledger.sealing import Box, SealedField
-from ledger.sequencer import Append, Committed, Outcome, Sequencer, Ticket
+from ledger.sequencer import Sequencer
 from ledger.signing_keys import LogKeys, SigningKeys
 from ledger.storage.cosignatures import CosignatureStore
 from ledger.storage.engine import Condition, Engine, EventRow, Query, QueryItem

@@ -24,12 +24,12 @@ from eventsourcing.dcb.persistence import DCBListenNotifySubscription
 from eventsourcing.persistence import IntegrityError, ProgrammingError
 
 from ledger import canonical
+from ledger.append import Append, Committed
 from ledger.canonical import check_text
 from ledger.entry import draft, parse
 from ledger.errors import Conflict, Invalid, StorageError, VerificationError
 from ledger.events import BY_TOPIC
 from ledger.ledger import Ledger
-from ledger.sequencer import Append, Committed
 from ledger.storage.engine import Condition, Query, QueryItem
 from ledger.vocabulary import OWN_TAGS, EventId, Tag, new_id
 

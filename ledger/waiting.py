@@ -6,7 +6,7 @@ waiting. What does not live here: whether a condition holds, which the sequencer
 
 from __future__ import annotations
 
-from ledger.sequencer import Append
+from ledger.append import Append
 from ledger.storage.engine import Query, QueryItem
 from ledger.vocabulary import Tag
 

@@ -22,12 +22,12 @@ from typing import Final
 import msgspec
 
 from ledger import Actor, Ledger
+from ledger.append import Append, Committed, Outcome
 from ledger.command import Command, Recorded
 from ledger.commands import RecordRead, RecordRefusedAccess, RevealActor, ReviewFlag
 from ledger.commands.access import MOST_SUBJECTS, check_reviewer
 from ledger.errors import OwnAccess, ReadUnknown, RoleMissing
 from ledger.events import AccessRefused, ActorRevealed, FlagReviewed, PersonalDataRead, UnusualReading
-from ledger.sequencer import Append, Committed, Outcome
 from ledger.storage.engine import QueryItem
 from ledger.vocabulary import (
     ActorId,

@@ -22,11 +22,11 @@ import apsw
 import msgspec
 
 from ledger import Actor, Ledger, Receipt, canonical, create_ledger, open_ledger
+from ledger.append import Append, Committed
 from ledger.command import Command, Fact, Limits
 from ledger.entry import draft, event_of, parse, parse_moment
 from ledger.errors import Refused
 from ledger.events import Event
-from ledger.sequencer import Append, Committed
 from ledger.storage import connect as _connect
 from ledger.storage.engine import Condition, Query
 from ledger.storage.server import Server

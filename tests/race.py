@@ -15,10 +15,11 @@ import msgspec
 import pytest
 
 from ledger import Actor, Ledger
+from ledger.append import Append, Committed
 from ledger.command import Command, CommandSlice, Context, Fact, Limits, Recorded
 from ledger.errors import LedgerError
 from ledger.events import Event
-from ledger.sequencer import Append, Committed, Sequencer
+from ledger.sequencer import Sequencer
 from ledger.storage.engine import Condition, Query, QueryItem
 from tests.bench import OFFICER, Bench, check_ledger
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ledger.append import Append
 from ledger.errors import Invalid
-from ledger.sequencer import Append
 from ledger.tlog.checkpoint import open_checkpoint
 from ledger.tlog.tiles import TileReader, bundles_for_size, tiles_for_size
 from tests.bench import Bench, an_append

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from ledger import Receipt
+from ledger.append import Append
 from ledger.command import Command
 from ledger.commands import WithdrawConsent
 from ledger.entry import parse
 from ledger.errors import ConsentExists, ConsentNotLive, IdempotencyMismatch, LedgerError, SubjectUnknown
-from ledger.sequencer import Append
 from ledger.storage.engine import QueryItem
 from ledger.vocabulary import Channel, Tag
 from ledger.waiting import Waiting

@@ -19,6 +19,7 @@ import msgspec
 import pytest
 
 from ledger import Ledger, Receipt, sequencer
+from ledger.append import Append, Committed, Outcome
 from ledger.commands import (
     AuthorizeDisclosure,
     CollectData,
@@ -40,8 +41,8 @@ from ledger.errors import (
     StorageError,
     VerificationError,
 )
+from ledger.queue import Ticket
 from ledger.sealing import Box
-from ledger.sequencer import Append, Committed, Outcome, Ticket
 from ledger.storage import guard as guard_module
 from ledger.storage.engine import QueryItem
 from ledger.storage.guard import Guard

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from ledger import Ledger, open_ledger
+from ledger.append import Append
 from ledger.commands import RegisterSubject
 from ledger.entry import draft, encode_data
 from ledger.errors import RolledBack, SigningKeyState, StorageError, VerificationError
 from ledger.events import SigningKeyRotated
-from ledger.sequencer import Append
 from ledger.signing_keys import LogKey, LogKeys, Signers
 from ledger.tlog.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from ledger.tlog.fsck import fsck

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ledger import Ledger
+from ledger.append import Committed
 from ledger.errors import Conflict, IdempotencyMismatch
 from ledger.recorder import LedgerRecorder
-from ledger.sequencer import Committed
 from ledger.storage.engine import QueryItem
 from ledger.vocabulary import Tag
 from tests.bench import Bench, an_append, append, check_ledger

@@ -16,7 +16,7 @@ import msgspec
 
 from ledger import Ledger, open_ledger
 from ledger.errors import Conflict
-from ledger.sequencer import Ticket
+from ledger.queue import Ticket
 from ledger.storage.engine import QueryItem
 from ledger.storage.server import Server
 from ledger.vocabulary import Tag

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 
 from ledger import Actor, Ledger
+from ledger.append import Append
 from ledger.command import Fact
 from ledger.errors import Conflict
 from ledger.events import (
@@ -34,7 +35,6 @@ from ledger.events import (
     Transaction,
 )
 from ledger.keys import KeyScope
-from ledger.sequencer import Append
 from ledger.vocabulary import (
     CaseId,
     Channel,

@@ -16,13 +16,13 @@ import msgspec
 import pytest
 
 from ledger import Ledger
+from ledger.append import Append
 from ledger.command import Fact
 from ledger.commands import RegisterSubject
 from ledger.entry import Draft
 from ledger.errors import StorageError
 from ledger.events import SubjectRegistered
 from ledger.keys import KeyScope
-from ledger.sequencer import Append
 from ledger.storage.server import Server
 from ledger.vocabulary import RetentionClass, SubjectId, SubjectRole, new_id, subject_tag
 from projections import Difference
@@ -109,19 +109,39 @@ def test_a_follower_takes_in_what_is_recorded_meanwhile(world: World) -> None:
     assert not world.asked.wait_for(receipt.position + 1, 0.05)
 
 
+class Watched(threading.Event):
+    """Says when somebody begins to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for = threading.Semaphore(0)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited_for.release()
+        return super().wait(timeout)
+
+
+def gathering(world: World, monkeypatch: pytest.MonkeyPatch, *, pause_s: float, at_most_s: float) -> Watched:
+    """Follow, at another pace than usual; return what a follower waits for while it gathers."""
+    world.asked.catch_up()
+    monkeypatch.setattr("projections.runner._PAUSE_S", pause_s)
+    monkeypatch.setattr("projections.runner._GATHER_S", at_most_s)
+    monkeypatch.setattr("projections.runner._GATHERED", 10**9)
+    world.asked.runner._hurried = Watched()
+    world.asked.follow()
+    return world.asked.runner._hurried
+
+
 def test_a_follower_that_waits_for_more_is_hurried_by_whoever_waits_for_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.asked.catch_up()
-    monkeypatch.setattr("projections.runner._PAUSE_S", 30)
-    monkeypatch.setattr("projections.runner._GATHER_S", 30)
-    world.asked.follow()
+    hurried = gathering(world, monkeypatch, pause_s=30, at_most_s=30)
     first = world.given(RegisterSubject(subject_id=SubjectId(new_id())))
-    time.sleep(0.3)
+    assert hurried.waited_for.acquire(timeout=10)
     assert world.asked.position() < first.position
     assert world.asked.wait_for(first.position, 10)
     second = world.given(RegisterSubject(subject_id=SubjectId(new_id())))
-    time.sleep(0.3)
+    assert hurried.waited_for.acquire(timeout=10)
     assert world.asked.position() < second.position
     # Stopping does not wait for more either.
     world.asked.runner.stop()
@@ -131,15 +151,12 @@ def test_a_follower_that_waits_for_more_is_hurried_by_whoever_waits_for_it(
 def test_a_follower_takes_in_what_comes_without_a_pause_before_long(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.asked.catch_up()
-    monkeypatch.setattr("projections.runner._PAUSE_S", 0.05)
-    monkeypatch.setattr("projections.runner._GATHER_S", 0.3)
-    world.asked.follow()
-    ends = time.monotonic() + 3
-    while time.monotonic() < ends:
-        world.given(RegisterSubject(subject_id=SubjectId(new_id())))
-        time.sleep(0.01)
-    assert world.asked.position() > 0
+    gathering(world, monkeypatch, pause_s=0.5, at_most_s=1)
+    recorded, deadline = 0, time.monotonic() + 10
+    while world.asked.position() == 0 and time.monotonic() < deadline:
+        # Never a pause as long as the one that it waits for.
+        recorded = world.given(RegisterSubject(subject_id=SubjectId(new_id()))).position
+    assert 0 < world.asked.position() <= recorded
 
 
 def test_a_follower_of_an_empty_ledger_answers(world: World) -> None:
